@@ -1,0 +1,108 @@
+"""From `NAME=SPEC` to a checkpoint.
+
+    miniature            the base of the miniature world, from this package
+    FOLDER               a diffusers pipeline, or what `prefbench train` wrote (full or LoRA)
+    OWNER/NAME[@REV]     a diffusers pipeline on the hub
+    lora:PATH@BASE       LoRA weights (file, folder or hub id) over a base
+    unet:PATH@BASE       a UNet (folder, folder with unet/, or hub id) in a base
+    images:DIR           finished images, see `prefbench.bench.checkpoints.image_folder`
+
+BASE is any of the first three that is a whole pipeline.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from prefbench.bench.checkpoints.checkpoint import Checkpoint
+from prefbench.bench.checkpoints.image_folder import ImageFolderCheckpoint
+from prefbench.bench.checkpoints.pipeline import PipelineCheckpoint
+from prefbench.bench.checkpoints.pipeline_folder import read_json
+from prefbench.bench.checkpoints.sources import LocalSource, Source, find_source
+from prefbench.bench.exceptions import DataError, UsageError
+
+__all__ = ["CARD_NAME", "open_checkpoint"]
+
+CARD_NAME = "prefbench.json"
+"""Card of a trained checkpoint: at least `kind` ("pipeline" or "lora"), and `base` (a SPEC) for a LoRA."""
+
+
+def open_checkpoint(name: str, spec: str) -> Checkpoint:
+    """Find and identify a checkpoint; nothing is loaded, and of a hub id only the commit is asked for.
+
+    Raises:
+        UsageError: a SPEC that does not parse.
+        DataError, MissingWeightsError: it parses, and what it names is not there or is not what it should be.
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "images":
+        if not rest:
+            raise UsageError(f"Checkpoint {spec!r} names no folder. Write images:DIR.")
+        return ImageFolderCheckpoint(name, spec, Path(rest).expanduser())
+    if kind in ("lora", "unet"):
+        path, base = _split(spec, rest)
+        return PipelineCheckpoint(
+            name, spec, kind, _base(base, spec), find_source(path, spec=spec), _card(path)
+        )
+    source = _find(spec, spec)
+    card = _card(str(source.path)) if isinstance(source, LocalSource) else None
+    if card and card.get("kind") == "lora":
+        return PipelineCheckpoint(name, spec, "lora", _base(_card_base(card, source), spec), source, card)
+    return PipelineCheckpoint(name, spec, "pipeline", source, None, card)
+
+
+def _split(spec: str, rest: str) -> tuple[str, str]:
+    """PATH and BASE; a path may hold an "@": the first split whose left side exists, else the first."""
+    cuts = [index for index, character in enumerate(rest) if character == "@"]
+    splits = [(rest[:cut], rest[cut + 1 :]) for cut in cuts if rest[:cut] and rest[cut + 1 :]]
+    if not splits:
+        kind = spec.partition(":")[0]
+        raise UsageError(
+            f"Checkpoint {spec!r} names no base. Write {kind}:PATH@BASE, for example {kind}:out@miniature."
+        )
+    return next((split for split in splits if Path(split[0]).expanduser().exists()), splits[0])
+
+
+def _find(text: str, spec: str) -> Source:
+    if text == "miniature":
+        folder = Path(str(files("prefbench.bench.miniature") / "weights" / "base"))
+        if not folder.is_dir():
+            raise DataError(
+                f"The weights of the miniature world are not in this installation ({folder}). Install the "
+                "package again."
+            )
+        return LocalSource(folder)
+    return find_source(text, spec=spec)
+
+
+def _base(text: str, spec: str) -> Source:
+    source = _find(text, spec)
+    if isinstance(source, LocalSource) and (_card(str(source.path)) or {}).get("kind") == "lora":
+        raise UsageError(
+            f"Checkpoint {spec!r}: the base {text} is itself a LoRA. A base is a whole pipeline; merge it "
+            "first."
+        )
+    return source
+
+
+def _card(path: str) -> dict[str, Any] | None:
+    folder = Path(path).expanduser()
+    file = (folder if folder.is_dir() else folder.parent) / CARD_NAME
+    if not file.is_file():
+        return None
+    card = read_json(file)
+    if not isinstance(card, dict) or card.get("kind") not in ("pipeline", "lora"):
+        kind = card.get("kind") if isinstance(card, dict) else None
+        raise DataError(
+            f'{file}: "kind" is {kind!r}; it must be "pipeline" or "lora". Train again, or mend the file.'
+        )
+    return card
+
+
+def _card_base(card: dict[str, Any], source: Source) -> str:
+    assert isinstance(source, LocalSource)
+    base = card.get("base")
+    if not isinstance(base, str) or not base:
+        raise DataError(f'{source.path / CARD_NAME}: "base" is missing: a LoRA needs the SPEC of its base.')
+    beside = source.path / base
+    return str(beside) if not Path(base).exists() and beside.exists() else base

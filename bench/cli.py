@@ -1,0 +1,88 @@
+"""The `prefbench` command: names, help and the one place where errors become a paragraph and exit code 2."""
+
+import importlib.metadata
+import os
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from prefbench.bench.commands.bench import bench_command
+from prefbench.bench.commands.compare import compare_command
+from prefbench.bench.commands.demo import demo_command
+from prefbench.bench.commands.doctor import doctor_command
+from prefbench.bench.commands.listing import list_command
+from prefbench.bench.commands.report import report_command
+from prefbench.bench.commands.score import score_command
+from prefbench.bench.commands.train import train_command
+from prefbench.bench.exceptions import PrefbenchError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="prefbench",
+    help="Benchmark preference alignment of text-to-image models: train, generate, score, vote, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"prefbench {importlib.metadata.version('prefbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+    if debug:
+        os.environ["PREFBENCH_DEBUG"] = "1"
+
+
+app.command("demo")(demo_command)
+app.command("train")(train_command)
+app.command("bench")(bench_command)
+app.command("score")(score_command)
+app.command("compare")(compare_command)
+app.command("report")(report_command)
+app.command("list")(list_command)
+app.command("doctor")(doctor_command)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 2 bad input or usage, 130 interrupted; others are bugs, with their traceback."""
+    # Advice of the libraries to their own developers; an error of theirs still raises.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except PrefbenchError as error:
+        if os.environ.get("PREFBENCH_DEBUG"):
+            raise
+        _print_error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _print_error("Interrupted. What was finished is kept: the same command goes on from there.")
+        sys.exit(130)
+
+
+def _print_error(text: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text.assemble(("Error: ", "bold red"), text))
+
+
+if __name__ == "__main__":
+    main()

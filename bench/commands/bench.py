@@ -1,0 +1,101 @@
+"""`prefbench bench`: a suite over checkpoints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["bench_command", "pairs_option"]
+
+
+def bench_command(
+    suite: Annotated[
+        str, typer.Argument(metavar="SUITE", help="miniature, smoke, partiprompts, hpdv2, or a TOML file.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished one is continued.")],
+    checkpoint: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME=SPEC",
+            help="What to compare, the baseline first; once for each. SPEC: miniature, a diffusers folder, a "
+            "hub id, a training output, lora:PATH@BASE, unet:PATH@BASE, or images:DIR.",
+        ),
+    ],
+    prompts_dir: Annotated[
+        Path | None, typer.Option(help="Folder with published prompt files (or set PREFBENCH_PROMPTS).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Images drawn at once.")] = 8,
+    limit: Annotated[
+        int | None, typer.Option(help="At most so many prompts of each set, evenly spread over it.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SCORER=PATH", help="Weights for a scorer instead of its own; repeatable."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is missing, make nothing.")] = False,
+) -> None:
+    """Draw, score, vote and report: a suite of prompts over two or more checkpoints.
+
+    Killed and started again with the same command it goes on where it was. More checkpoints can be added to a
+    finished run: name the new ones.
+
+    Examples:
+        prefbench bench miniature --checkpoint base=miniature --checkpoint mine=out --out run
+
+        prefbench bench partiprompts --prompts-dir prompts --checkpoint
+        sd=stable-diffusion-v1-5/stable-diffusion-v1-5
+        --checkpoint dpo=unet:mhdang/dpo-sd1.5-text2image-v1@stable-diffusion-v1-5/stable-diffusion-v1-5 --out
+        run
+    """
+    from rich.console import Console
+
+    from prefbench.bench.plan_table import print_plan
+    from prefbench.bench.progress import shown_on
+    from prefbench.bench.run import plan_suite, run_suite
+    from prefbench.bench.run_folder import REPORT
+    from prefbench.bench.suite import load_suite, with_limit
+    from prefbench.bench.terminal import print_results
+
+    console = Console()
+    chosen = with_limit(load_suite(suite), limit)
+    checkpoints = pairs_option("--checkpoint", "NAME=SPEC", checkpoint)
+    own_weights = pairs_option("--weights", "SCORER=PATH", weights or [])
+    if dry_run:
+        plan = plan_suite(
+            chosen, checkpoints, out, prompts_dir=prompts_dir, device=device, weights=own_weights
+        )
+        print_plan(console, plan)
+        return
+    with shown_on(console) as stages:
+        results = run_suite(
+            chosen,
+            checkpoints,
+            out,
+            prompts_dir=prompts_dir,
+            device=device,
+            batch_size=batch_size,
+            weights=own_weights,
+            stages=stages,
+        )
+    print_results(console, results)
+    console.print(f"Report: {out / REPORT}", soft_wrap=True, highlight=False)
+
+
+def pairs_option(option: str, form: str, values: list[str]) -> dict[str, str]:
+    """`NAME=VALUE` options as a dict, in order.
+
+    Raises:
+        UsageError: no "=", an empty side, or a name given twice.
+    """
+    from prefbench.bench.exceptions import UsageError
+
+    pairs: dict[str, str] = {}
+    for text in values:
+        name, _, value = text.partition("=")
+        if not name or not value:
+            raise UsageError(f"{option} {text!r} is not of the form {form}.")
+        if name in pairs:
+            raise UsageError(f"{option} names {name!r} twice. Names must differ.")
+        pairs[name] = value
+    return pairs

@@ -1,0 +1,109 @@
+"""Two checkpoints of a scores table made anywhere -> verdict, results.json, scores.parquet, report.html."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from prefbench.bench import atomic
+from prefbench.bench.exceptions import UsageError
+from prefbench.bench.registry import unknown_name
+from prefbench.bench.results import summarise
+from prefbench.bench.scores_table import read_scores, write_scores
+
+__all__ = ["WRITTEN", "choose_electorate", "compare_scores"]
+
+WRITTEN = ("report.html", "results.json", "scores.parquet")
+
+
+def compare_scores(
+    scores: Path,
+    a: str,
+    b: str,
+    out: Path,
+    *,
+    voters: Sequence[str] = (),
+    held_out: Sequence[str] = (),
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compare checkpoint `a` with `b` and write the folder `out`, whole or not at all.
+
+    Args:
+        scores: a scores table, CSV or Parquet. Other checkpoints in it are left out.
+        a: the checkpoint whose win rate is given.
+        b: the baseline.
+        out: folder to write; one that an earlier comparison wrote is replaced, any other is refused.
+        voters: scorers that vote; see `choose_electorate`.
+        held_out: scorers that are reported and do not vote.
+        resamples: bootstrap samples.
+        seed: of the bootstrap.
+
+    Returns:
+        The results, as they stand in results.json.
+
+    Raises:
+        DataError: the table can not be used.
+        UsageError: an unknown name, or a folder that holds something else.
+    """
+    from prefbench.reports.html import write_report
+
+    check_output_folder(out)
+    frame = read_scores(scores)
+    known = sorted(frame["checkpoint"].unique())
+    for name in (a, b):
+        if name not in known:
+            raise unknown_name("checkpoint", name, known)
+    frame = frame[frame["checkpoint"].isin([a, b])].reset_index(drop=True)
+    electorate = choose_electorate(list(dict.fromkeys(frame["scorer"])), voters, held_out)
+    results = summarise(frame, electorate=electorate, checkpoints=[b, a], resamples=resamples, seed=seed)
+    with atomic.new_folder(out) as folder:
+        atomic.write_json(folder / "results.json", results)
+        write_scores(frame, folder / "scores.parquet")
+        write_report(results, frame, folder / "report.html")
+    return results
+
+
+def choose_electorate(
+    scorers: Sequence[str], voters: Sequence[str], held_out: Sequence[str]
+) -> dict[str, list[str]]:
+    """Who votes: all; or those named, and the rest is held out; or all but the held-out ones.
+
+    Every scorer of the table is reported. Where both lists are given they must name all scorers, so that
+    none drops out unseen.
+
+    Raises:
+        UsageError: an unknown or repeated scorer, one in both lists, one in neither, or nobody left to vote.
+    """
+    for name in (*voters, *held_out):
+        if name not in scorers:
+            raise unknown_name("scorer", name, list(scorers))
+    if voters and held_out:
+        idle = [name for name in scorers if name not in (*voters, *held_out)]
+        if idle:
+            raise UsageError(
+                f"The scorers {', '.join(idle)} are neither in --electorate nor in --held-out. Add each to "
+                "one of them, or leave one option out: then the rest has the other role."
+            )
+    if voters:
+        return {
+            "voters": list(voters),
+            "held_out": list(held_out) or [name for name in scorers if name not in voters],
+        }
+    return {"voters": [name for name in scorers if name not in held_out], "held_out": list(held_out)}
+
+
+def check_output_folder(out: Path) -> None:
+    """Refuse to replace anything but an earlier comparison.
+
+    Raises:
+        UsageError: `out` is a file, or a folder with something else in it.
+    """
+    if out.is_dir():
+        foreign = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN)
+        if foreign:
+            raise UsageError(
+                f"The folder {out} holds something that a comparison did not write "
+                f"({', '.join(foreign[:3])}{', ...' if len(foreign) > 3 else ''}). Give --out a new folder."
+            )
+    elif out.exists():
+        raise UsageError(f"{out} is a file. Give --out the name of a new folder.")

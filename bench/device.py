@@ -1,0 +1,25 @@
+"""Which device to compute on."""
+
+from prefbench.bench.exceptions import UsageError
+
+__all__ = ["resolve_device"]
+
+
+def resolve_device(name: str) -> str:
+    """The torch device for a name: "auto" is CUDA if there is any, else the CPU; another name is checked.
+
+    Raises:
+        UsageError: no torch device has this name, or this machine has none of it.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(
+            f"Device {name!r} cannot be used here: {reason}. Use auto, cpu, cuda or cuda:N."
+        ) from error
+    return name

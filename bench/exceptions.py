@@ -1,0 +1,46 @@
+"""Every error a user can mend.
+
+    PrefbenchError            exit code 2, printed as one paragraph, no traceback
+    ├── UsageError            an unknown name, an option that does not fit
+    ├── DataError             a file, row or number that cannot be used as it is
+    ├── MissingDependencyError
+    ├── MissingWeightsError   weights that are absent, or do not fit the architecture
+    └── LedgerError           a run folder that cannot be read or continued
+
+A message says what happened, where (file, row, key, value) and what to do.
+"""
+
+__all__ = [
+    "DataError",
+    "LedgerError",
+    "MissingDependencyError",
+    "MissingWeightsError",
+    "PrefbenchError",
+    "UsageError",
+]
+
+
+class PrefbenchError(Exception):
+    """Something the user can mend; the command line prints it and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class UsageError(PrefbenchError):
+    """A name, option or combination of options that does not exist."""
+
+
+class DataError(PrefbenchError):
+    """Input that cannot be used as it is: missing, malformed, non-finite, of the wrong hash."""
+
+
+class MissingDependencyError(PrefbenchError):
+    """A package or program that this command needs is not installed."""
+
+
+class MissingWeightsError(PrefbenchError):
+    """Weights that are absent, corrupt, of the wrong hash, or do not fit the architecture."""
+
+
+class LedgerError(PrefbenchError):
+    """A run folder whose ledger cannot be opened or does not belong to this suite."""

@@ -1,0 +1,81 @@
+"""A scores table as one array, so that checkpoints are compared on the same prompts and seeds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from prefbench.bench.exceptions import DataError
+from prefbench.bench.scores_table import OPTIONAL, check_complete
+from prefbench.bench.tally.votes import votes
+
+__all__ = ["PairedSamples", "arrange", "cast_votes", "slices_of"]
+
+
+@dataclass(frozen=True)
+class PairedSamples:
+    """Scores by checkpoint, sample and scorer; samples sorted by prompt id and seed."""
+
+    checkpoints: list[str]
+    scorers: list[str]
+    """Voters first."""
+    voters: int
+    """How many of the scorers vote."""
+    scores: npt.NDArray[np.float64]
+    """Shape (checkpoints, samples, scorers)."""
+    about: pd.DataFrame
+    """One row a sample: prompt_id, seed, prompt and the optional columns."""
+
+
+def arrange(
+    frame: pd.DataFrame, checkpoints: list[str], voters: list[str], held_out: list[str]
+) -> PairedSamples:
+    """Take the named checkpoints and scorers out of a checked scores table.
+
+    Raises:
+        DataError: a score is missing for one of them, or is not finite.
+    """
+    scorers = voters + held_out
+    frame = frame[frame["checkpoint"].isin(checkpoints) & frame["scorer"].isin(scorers)]
+    check_complete(frame)
+    sample, _ = pd.factorize(pd.MultiIndex.from_frame(frame[["prompt_id", "seed"]]), sort=True)
+    _, first = np.unique(sample, return_index=True)
+    array = np.full((len(checkpoints), len(first), len(scorers)), np.nan)
+    checkpoint = pd.Index(checkpoints).get_indexer(frame["checkpoint"])
+    array[checkpoint, sample, pd.Index(scorers).get_indexer(frame["scorer"])] = frame["score"]
+    if not np.isfinite(array).all():
+        raise DataError(
+            "A score is not a finite number. Check the table with scores_table.check_scores before this."
+        )
+    columns = ["prompt_id", "seed", "prompt", *(name for name in OPTIONAL if name in frame)]
+    about = frame[columns].iloc[first].reset_index(drop=True)
+    return PairedSamples(checkpoints, scorers, len(voters), array, about)
+
+
+def cast_votes(samples: PairedSamples, pairs: list[tuple[str, str]], lower: set[str]) -> npt.NDArray[np.int8]:
+    """Votes of every scorer on every comparison.
+
+    Args:
+        samples: the scores.
+        pairs: (a, b), a over b.
+        lower: scorers whose lower value is the better one.
+
+    Returns:
+        Votes in {-1, 0, 1}, shape (pairs, scorers, samples).
+    """
+    place = {name: i for i, name in enumerate(samples.checkpoints)}
+    ballots = np.stack([votes(samples.scores[place[a]].T, samples.scores[place[b]].T) for a, b in pairs])
+    turned = np.array([-1 if name in lower else 1 for name in samples.scorers], dtype=np.int8)
+    return ballots * turned[None, :, None]
+
+
+def slices_of(about: pd.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which samples are in "category=X", "challenge=Y"; a prompt without a category is in no slice of it."""
+    return {
+        f"{column}={value}": (about[column] == value).to_numpy()
+        for column in OPTIONAL
+        if column in about
+        for value in sorted(about[column].unique())
+        if value
+    }

@@ -1,0 +1,58 @@
+"""A line a stage on the terminal: what is done, how fast, how long still."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+__all__ = ["Advance", "Stages", "shown_on", "silent"]
+
+Advance = Callable[[int], None]
+"""Called with the number of steps just done."""
+
+Stages = Callable[[str, int, str], AbstractContextManager[Advance]]
+"""stage(name, total, unit): told by a run what it does; the block gets an `Advance`."""
+
+
+class _Rate(ProgressColumn):
+    """Steps a second, or nothing before the first."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def silent(name: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show nothing."""
+    yield lambda steps: None
+
+
+@contextmanager
+def shown_on(console: Console) -> Iterator[Stages]:
+    """Show every stage on `console`, finished ones above the current one."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, expand=True) as progress:
+
+        @contextmanager
+        def stage(name: str, total: int, unit: str) -> Iterator[Advance]:
+            task = progress.add_task(name, total=total, unit=unit)
+            yield lambda steps: progress.advance(task, steps)
+
+        yield stage

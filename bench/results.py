@@ -1,0 +1,295 @@
+"""From a scores table to the numbers of `results.json`.
+
+The schema is in docs/architecture.md. Numbers are plain and finite; what is unknown is null.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from prefbench.bench.caveats import find_warnings
+from prefbench.bench.exceptions import UsageError
+from prefbench.bench.paired_samples import PairedSamples, arrange, cast_votes, slices_of
+from prefbench.bench.registry import unknown_name
+from prefbench.bench.tally.agreement import effective_voters, same_winner, vote_correlation
+from prefbench.bench.tally.votes import TIE_RULE, majority
+from prefbench.bench.tally.win_rate import RARE, MeanDifference, WinRate, tally
+from prefbench.bench.verdict import MAJORITY, give_verdicts
+
+__all__ = ["SCHEMA", "summarise"]
+
+SCHEMA = 1
+
+FEWEST_RESAMPLES = 1000
+"""Below this the ends of a 95 % interval are themselves guesses: at 1000, 25 draws lie beyond each."""
+
+METHOD = (
+    "95 % percentile bootstrap over distinct prompt texts, all seeds, scorers and votes of a prompt drawn "
+    f"together; where fewer than {RARE} prompts differ from the commonest outcome, a bound from the exact "
+    "Clopper-Pearson limit over prompts (ci_method exact); none for a single prompt. p_value: exact "
+    "two-sided sign test on prompts, evenly split prompts left out."
+)
+
+SCORER_FIELDS = (
+    "variant",
+    "fingerprint",
+    "licence",
+    "scale",
+    "prompt_blind",
+    "trained_on",
+    "token_limit",
+    "truncated",
+)
+"""What is null about a scorer that only a scores table names."""
+
+
+def summarise(
+    scores: pd.DataFrame,
+    *,
+    electorate: Mapping[str, Sequence[str]],
+    checkpoints: Mapping[str, Mapping[str, Any]] | Sequence[str],
+    pairs: Sequence[tuple[str, str]] | None = None,
+    suite: Mapping[str, Any] | None = None,
+    scorers: Mapping[str, Mapping[str, Any]] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compare checkpoints by every scorer and by the majority vote.
+
+    Args:
+        scores: a scores table as `scores_table.read_scores` or `check_scores` returns it. Checkpoints that
+            are not in `checkpoints` are left out; every scorer in it must vote or be held out.
+        electorate: {"voters": [...], "held_out": [...]}; "held_out" may be missing.
+        checkpoints: name -> {"spec", "kind", "identity", "training"}, or names alone; the first is the
+            baseline.
+        pairs: (a, b) to compare, a over b; None for every unordered pair, the later checkpoint over the
+            earlier.
+        suite: what was run, for the "suite" block; its electorate is replaced by the one above.
+        scorers: name -> scorer info. "direction" "lower" turns a scorer round; without info, higher is
+            better.
+        resamples: bootstrap samples, at least 1000.
+        seed: of the bootstrap, at least 0. Each slice has its own stream: adding one does not change another.
+
+    Returns:
+        The dict that results.json holds.
+
+    Raises:
+        DataError: a score is missing for a checkpoint.
+        UsageError: a name that the table lacks, a scorer without a role, too few checkpoints or resamples.
+    """
+    names = list(checkpoints)
+    roles = _roles(electorate)
+    chosen = [(a, b) for b, a in combinations(names, 2)] if pairs is None else [(a, b) for a, b in pairs]
+    _check_request(scores, names, chosen, roles, resamples, seed)
+    infos = _scorer_infos(list(roles), roles, scorers or {})
+    samples = arrange(scores, names, list(electorate["voters"]), list(electorate.get("held_out", ())))
+    lower = {name for name, info in infos.items() if info["direction"] == "lower"}
+    ballots = cast_votes(samples, chosen, lower)
+    results: dict[str, Any] = {
+        "schema": SCHEMA,
+        "prefbench": version("prefbench"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "suite": _suite(suite, samples, roles),
+        "checkpoints": _checkpoint_infos(checkpoints),
+        "scorers": infos,
+        "means": _means(samples),
+        "comparisons": _comparisons(samples, chosen, ballots, resamples, seed),
+        "agreement": _agreement(ballots, samples),
+        "intervals": {"method": METHOD, "resamples": resamples, "seed": seed},
+    }
+    results["warnings"] = find_warnings(results)
+    results["verdicts"] = give_verdicts(results)
+    return results
+
+
+def _roles(electorate: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Scorer -> "votes" or "held out", voters first."""
+    odd = set(electorate) - {"voters", "held_out"}
+    if odd:
+        raise UsageError(f"An electorate has voters and held_out, not {', '.join(sorted(odd))}.")
+    voters, held_out = list(electorate.get("voters", ())), list(electorate.get("held_out", ()))
+    if not voters:
+        raise UsageError("The electorate has no voters. Name at least one scorer that votes.")
+    both = voters + held_out
+    twice = sorted({name for name in both if both.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"{', '.join(twice)} stands twice in the electorate. A scorer votes or is held out, once."
+        )
+    if MAJORITY in both:
+        raise UsageError(
+            f"A scorer may not be called {MAJORITY!r}: results use that name for the vote. Rename it."
+        )
+    return dict.fromkeys(voters, "votes") | dict.fromkeys(held_out, "held out")
+
+
+def _check_request(
+    frame: pd.DataFrame,
+    names: list[str],
+    chosen: list[tuple[str, str]],
+    roles: dict[str, str],
+    resamples: int,
+    seed: int,
+) -> None:
+    if len(set(names)) < 2 or len(set(names)) < len(names):
+        raise UsageError(
+            f"Comparing needs two or more different checkpoints, not {', '.join(names) or 'none'}."
+        )
+    known = {column: sorted(frame[column].unique().tolist()) for column in ("checkpoint", "scorer")}
+    for kind, wanted in (("checkpoint", names), ("scorer", list(roles))):
+        for name in wanted:
+            if name not in known[kind]:
+                raise unknown_name(kind, name, known[kind])
+    idle = [name for name in known["scorer"] if name not in roles]
+    if idle:
+        raise UsageError(
+            f"The scorers {', '.join(idle)} are in the table but neither vote nor are held out. Give each "
+            "of them a role."
+        )
+    for pair in chosen:
+        for name in pair:
+            if name not in names:
+                raise unknown_name("checkpoint", name, names)
+        if pair[0] == pair[1]:
+            raise UsageError(f"{pair[0]!r} can not be compared with itself. Name two different checkpoints.")
+    if len({frozenset(pair) for pair in chosen}) < len(chosen) or not chosen:
+        raise UsageError("Each two checkpoints are compared once: pairs has a repetition or is empty.")
+    if resamples < FEWEST_RESAMPLES:
+        raise UsageError(
+            f"resamples is {resamples}; an interval needs at least {FEWEST_RESAMPLES} (10000 is usual)."
+        )
+    if seed < 0:
+        raise UsageError(f"The bootstrap's seed is {seed}; it must be 0 or more.")
+
+
+def _scorer_infos(
+    names: list[str], roles: dict[str, str], given: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    infos = {}
+    for name in names:
+        info: dict[str, Any] = {"name": name, "direction": None} | dict.fromkeys(SCORER_FIELDS)
+        info |= {key: value for key, value in given.get(name, {}).items() if key != "role"}
+        info["direction"] = info["direction"] or "higher"
+        if info["direction"] not in ("higher", "lower"):
+            raise UsageError(
+                f'Scorer {name!r} has direction {info["direction"]!r}; it is "higher" or "lower" (better).'
+            )
+        infos[name] = info | {"role": roles[name]}
+    return infos
+
+
+def _checkpoint_infos(given: Mapping[str, Mapping[str, Any]] | Sequence[str]) -> dict[str, dict[str, Any]]:
+    empty = dict.fromkeys(("spec", "kind", "identity", "training"))
+    if isinstance(given, Mapping):
+        return {name: empty | dict(info) for name, info in given.items()}
+    return {name: dict(empty) for name in given}
+
+
+def _means(samples: PairedSamples) -> dict[str, dict[str, float]]:
+    """Mean score over all samples, by checkpoint and scorer."""
+    return {
+        name: dict(zip(samples.scorers, map(float, samples.scores[i].mean(axis=0)), strict=True))
+        for i, name in enumerate(samples.checkpoints)
+    }
+
+
+def _comparisons(
+    samples: PairedSamples,
+    chosen: list[tuple[str, str]],
+    ballots: npt.NDArray[np.int8],
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """All prompts first, then every slice."""
+    slices = {"all": np.ones(len(samples.about), dtype=bool)} | slices_of(samples.about)
+    return [
+        entry
+        for name, rows in slices.items()
+        for entry in _compare(samples, chosen, ballots, name, rows, resamples, seed)
+    ]
+
+
+def _compare(
+    samples: PairedSamples,
+    chosen: list[tuple[str, str]],
+    ballots: npt.NDArray[np.int8],
+    name: str,
+    rows: npt.NDArray[np.bool_],
+    resamples: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Every comparison by the vote and by each scorer, within one slice."""
+    place = {checkpoint: i for i, checkpoint in enumerate(samples.checkpoints)}
+    columns = [column for c in ballots[:, :, rows] for column in (majority(c[: samples.voters]), *c)]
+    gaps = [samples.scores[place[a]][rows] - samples.scores[place[b]][rows] for a, b in chosen]
+    digest = hashlib.sha256(name.encode()).digest()
+    rates, differences = tally(
+        np.stack(columns, axis=1),
+        np.concatenate(gaps, axis=1),
+        samples.about["prompt"].to_numpy(dtype=object)[rows],
+        resamples=resamples,
+        rng=np.random.default_rng([seed, int.from_bytes(digest[:8], "big")]),
+    )
+    entries, rate, difference = [], iter(rates), iter(differences)
+    for a, b in chosen:
+        entries.append(_entry(a, b, MAJORITY, name, next(rate), None))
+        entries += [_entry(a, b, scorer, name, next(rate), next(difference)) for scorer in samples.scorers]
+    return entries
+
+
+def _entry(
+    a: str, b: str, scorer: str, name: str, rate: WinRate, gap: MeanDifference | None
+) -> dict[str, Any]:
+    return {
+        "a": a,
+        "b": b,
+        "scorer": scorer,
+        "slice": name,
+        "prompts": rate.prompts,
+        "pairs": rate.pairs,
+        "wins": rate.wins,
+        "ties": rate.ties,
+        "losses": rate.losses,
+        "win_rate": rate.win_rate,
+        "ci95": None if rate.ci95 is None else list(rate.ci95),
+        "ci_method": rate.ci_method,
+        "mean_difference": None if gap is None else gap.mean,
+        "mean_difference_ci95": None if gap is None or gap.ci95 is None else list(gap.ci95),
+        "p_value": rate.p_value,
+    }
+
+
+def _suite(given: Mapping[str, Any] | None, samples: PairedSamples, roles: dict[str, str]) -> dict[str, Any]:
+    seeds = sorted(map(int, samples.about["seed"].unique()))
+    per_prompt = samples.about.groupby("prompt_id")["seed"].nunique()
+    table = {"name": "scores table", "prompt_sets": [], "seeds": seeds, "sampling": None}
+    return (table if given is None else dict(given)) | {
+        "prompts": len(per_prompt),
+        "distinct_prompts": int(samples.about["prompt"].nunique()),
+        "seeds_per_prompt": [int(per_prompt.min()), int(per_prompt.max())],
+        "electorate": {
+            "voters": [name for name, role in roles.items() if role == "votes"],
+            "held_out": [name for name, role in roles.items() if role == "held out"],
+            "tie_rule": TIE_RULE,
+        },
+    }
+
+
+def _agreement(ballots: npt.NDArray[np.int8], samples: PairedSamples) -> dict[str, Any]:
+    """Over all pairs of all comparisons; the correlation is that of the voters, within a comparison."""
+    comparisons, n, pairs = ballots.shape
+    flat = ballots.transpose(1, 0, 2).reshape(n, comparisons * pairs)
+    correlation = vote_correlation(flat[: samples.voters], np.repeat(np.arange(comparisons), pairs))
+    return {
+        "scorers": samples.scorers,
+        "same_winner": same_winner(flat).tolist(),
+        "mean_vote_correlation": correlation,
+        "effective_voters": effective_voters(samples.voters, correlation),
+    }

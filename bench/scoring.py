@@ -1,0 +1,178 @@
+"""Score what a run still lacks, one scorer in memory at a time."""
+
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.registry import unknown_name
+from prefbench.bench.store.images import ImageStore
+from prefbench.bench.store.keys import score_key
+from prefbench.bench.store.ledger import Ledger, ScoreRow
+
+if TYPE_CHECKING:
+    from prefbench.scorers.protocol import Scorer
+
+__all__ = ["Judge", "check_weights", "meet_judges", "score_missing"]
+
+CHUNK = 64
+"""Images read, scored and recorded together; what a killed run loses at most."""
+
+INFO_FIELDS = (
+    "name",
+    "variant",
+    "licence",
+    "direction",
+    "scale",
+    "prompt_blind",
+    "trained_on",
+    "token_limit",
+    "fingerprint",
+)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What is known of a scorer without holding its weights."""
+
+    name: str
+    fingerprint: str
+    info: dict[str, Any]
+    """Its entry in results.json, without the role."""
+
+
+def check_weights(scorers: Sequence[str], weights: Mapping[str, str]) -> None:
+    """Refuse weights for a scorer that the suite does not use: they would be ignored.
+
+    Raises:
+        UsageError: with the nearest name.
+    """
+    for name in weights:
+        if name not in scorers:
+            raise unknown_name("scorer of this suite in --weights", name, list(scorers))
+
+
+def meet_judges(
+    names: Sequence[str], prompts: Sequence[str], weights: Mapping[str, str], device: str
+) -> dict[str, Judge]:
+    """Load every scorer once and note who it is and how many prompts it cuts off.
+
+    Args:
+        names: scorers of the electorate.
+        prompts: texts of the suite, one a prompt id.
+        weights: scorer -> path, where its own are not to be used.
+        device: a torch device.
+
+    Raises:
+        UsageError: an unknown name. MissingWeightsError: weights that are absent or do not fit.
+    """
+    judges = {}
+    for name in names:
+        with _loaded(name, weights, device) as scorer:
+            info = {field: getattr(scorer.info, field) for field in INFO_FIELDS}
+            cut = None if scorer.info.prompt_blind else int(np.sum(scorer.truncated(prompts)))
+            judges[name] = Judge(name, scorer.info.fingerprint, {**info, "name": name, "truncated": cut})
+    return judges
+
+
+def score_missing(
+    judge: Judge,
+    *,
+    ledger: Ledger,
+    store: ImageStore,
+    prompts: Mapping[str, str],
+    weights: Mapping[str, str],
+    device: str,
+    advance: Callable[[int], None],
+) -> None:
+    """Score every sample of the ledger that has no score of this fingerprint.
+
+    Args:
+        judge: the scorer.
+        ledger: of the run, all samples listed.
+        store: of the run.
+        prompts: id -> text.
+        weights: as in `meet_judges`.
+        device: a torch device.
+        advance: called with the number of scores that are done, those found first.
+
+    Raises:
+        DataError: a score that is not finite, or the scorer changed since it was met.
+        LedgerError: an image that is listed is gone or changed.
+    """
+    wanted = wanted_scores(judge.fingerprint, ledger, prompts)
+    done = ledger.scores(judge.fingerprint)
+    missing = [(key, image, text) for key, (image, text) in wanted.items() if key not in done]
+    advance(len(wanted) - len(missing))
+    if not missing:
+        return
+    pixels = {key: row.pixels for key, row in ledger.images().items()}
+    with _loaded(judge.name, weights, device) as scorer:
+        if scorer.info.fingerprint != judge.fingerprint:
+            raise DataError(
+                f"Scorer {judge.name!r} changed while the run was going on: its weights were replaced. Run "
+                "again."
+            )
+        for start in range(0, len(missing), CHUNK):
+            chunk = missing[start : start + CHUNK]
+            images = [store.read(image, pixels[image]) for _, image, _ in chunk]
+            try:
+                scores = scorer.score(images, [text for _, _, text in chunk])
+            except DataError as error:
+                raise DataError(f"Scorer {judge.name!r}: {error}") from error
+            _check_scores(judge.name, scores, chunk, store)
+            ledger.add_scores(
+                ScoreRow(key, judge.name, judge.fingerprint, float(score))
+                for (key, _, _), score in zip(chunk, scores, strict=True)
+            )
+            advance(len(chunk))
+
+
+def wanted_scores(fingerprint: str, ledger: Ledger, prompts: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Score key -> (image key, prompt) of every different (pixels, prompt) among the samples."""
+    images = ledger.images()
+    wanted: dict[str, tuple[str, str]] = {}
+    for sample in ledger.samples():
+        text = prompts[sample.prompt_id]
+        key = score_key(images[sample.image].pixels, text, fingerprint)
+        wanted.setdefault(key, (sample.image, text))
+    return wanted
+
+
+def _check_scores(name: str, scores: Any, chunk: list[tuple[str, str, str]], store: ImageStore) -> None:
+    values = np.asarray(scores)
+    if values.shape != (len(chunk),):
+        raise UsageError(
+            f"Scorer {name!r} returned an array of shape {values.shape} for {len(chunk)} images; a scorer "
+            "returns one float an "
+            "image. Mend the plug-in."
+        )
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        _, image, text = chunk[int(bad[0])]
+        raise DataError(
+            f"Scorer {name!r} gave {values[bad[0]]} for {store.path(image)} under {text[:60]!r}. Its "
+            "weights are broken, or its "
+            "arithmetic overflowed: check the weights, or leave the scorer out of the electorate."
+        )
+
+
+@contextmanager
+def _loaded(name: str, weights: Mapping[str, str], device: str) -> "Iterator[Scorer]":
+    """The scorer for the length of the block; its memory is given back before the next one is loaded."""
+    import torch
+
+    from prefbench.scorers.registry import load_scorer
+
+    scorer = load_scorer(name, weights=weights.get(name), device=device)
+    try:
+        yield scorer
+    finally:
+        del scorer
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

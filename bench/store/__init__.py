@@ -1,0 +1,1 @@
+"""Where a run's results live: content-addressed images and the SQLite ledger."""

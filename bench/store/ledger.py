@@ -1,0 +1,205 @@
+"""The SQLite ledger of a run folder: what is done, so that a killed run goes on where it was.
+
+Plain SQL, write-ahead log, foreign keys on, one writer (see `folder_lock`). A row is written only after the
+file it speaks of.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from prefbench.bench.exceptions import LedgerError
+from prefbench.bench.store.folder_lock import folder_lock
+from prefbench.bench.store.migrations import MIGRATIONS
+
+__all__ = ["CheckpointRow", "ImageRow", "Ledger", "SampleRow", "ScoreRow"]
+
+FILE_NAME = "ledger.sqlite"
+
+
+class CheckpointRow(NamedTuple):
+    """One checkpoint of the run; `identity` is what decides its pixels."""
+
+    name: str
+    spec: str
+    identity: dict[str, Any]
+
+
+class ImageRow(NamedTuple):
+    """One stored image: sample key, pixel hash, size, and what it was made with."""
+
+    key: str
+    pixels: str
+    width: int
+    height: int
+    made_with: str
+
+
+class SampleRow(NamedTuple):
+    """One sample and the key of its image."""
+
+    checkpoint: str
+    prompt_id: str
+    seed: int
+    image: str
+
+
+class ScoreRow(NamedTuple):
+    """One score under its key (see `keys.score_key`)."""
+
+    key: str
+    scorer: str
+    fingerprint: str
+    score: float
+
+
+class Ledger:
+    """An open ledger; use it as a context manager.
+
+    Args:
+        folder: the run folder. It is made if it does not exist, unless `read_only`.
+        read_only: look, do not lock and do not migrate.
+
+    Raises:
+        LedgerError: another process writes to it, it is no ledger, or a newer prefbench wrote it.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.path = folder / FILE_NAME
+        self._depth = 0
+        self._stack = ExitStack()
+        if read_only and not self.path.is_file():
+            raise LedgerError(
+                f"{folder} is no run folder: it has no {FILE_NAME}. Give the --out of a `prefbench bench`."
+            )
+        with ExitStack() as building:
+            if not read_only:
+                folder.mkdir(parents=True, exist_ok=True)
+                building.enter_context(folder_lock(folder))
+            self._db = sqlite3.connect(
+                f"{self.path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+                uri=True,
+                isolation_level=None,
+            )
+            building.callback(self._db.close)
+            try:
+                self._prepare(read_only)
+            except sqlite3.DatabaseError as error:
+                raise LedgerError(
+                    f"{self.path} cannot be read as a ledger ({error}). Move the folder away and start the "
+                    "run anew."
+                ) from error
+            self._stack = building.pop_all()
+
+    def _prepare(self, read_only: bool) -> None:
+        self._db.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            self._db.execute("PRAGMA journal_mode = WAL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise LedgerError(
+                f"{self.path} has schema {version}; this prefbench knows up to {len(MIGRATIONS)}. "
+                "Upgrade prefbench to the version that wrote it."
+            )
+        if read_only:
+            if version < len(MIGRATIONS):
+                raise LedgerError(
+                    f"{self.path} has the old schema {version}. Run `prefbench bench` on the folder once."
+                )
+            return
+        for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+            with self.atomic():
+                for statement in statements:
+                    self._db.execute(statement)
+                self._db.execute(
+                    f"PRAGMA user_version = {number}"
+                )  # transactional, as every write to the header
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database and give the lock back."""
+        self._stack.close()
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """All of the block or none of it. Nests by savepoint; the first error is the one that is seen."""
+        name = f"level_{self._depth}"
+        self._db.execute("BEGIN IMMEDIATE" if self._depth == 0 else f"SAVEPOINT {name}")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._depth -= 1
+            if self._depth:
+                self._db.execute(f"ROLLBACK TO {name}")
+                self._db.execute(f"RELEASE {name}")
+            elif self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._depth -= 1
+        self._db.execute(f"RELEASE {name}" if self._depth else "COMMIT")
+
+    def meta(self, key: str) -> str | None:
+        """A run-wide value, or None."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Set a run-wide value."""
+        with self.atomic():
+            self._db.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+    def checkpoints(self) -> list[CheckpointRow]:
+        """The run's checkpoints in order; the first is the baseline."""
+        rows = self._db.execute("SELECT name, spec, identity FROM checkpoints ORDER BY position")
+        return [CheckpointRow(name, spec, json.loads(identity)) for name, spec, identity in rows]
+
+    def add_checkpoint(self, row: CheckpointRow) -> None:
+        """Append one checkpoint."""
+        with self.atomic():
+            self._db.execute(
+                "INSERT INTO checkpoints SELECT ?, (SELECT count(*) FROM checkpoints), ?, ?",
+                (row.name, row.spec, json.dumps(row.identity, sort_keys=True)),
+            )
+
+    def add_images(self, images: Iterable[ImageRow]) -> None:
+        """Record images whose files are written. An image that is listed already keeps its first row."""
+        with self.atomic():
+            self._db.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", images)
+
+    def add_samples(self, samples: Iterable[SampleRow]) -> None:
+        """Record which image each sample has; its checkpoint and image must be listed."""
+        with self.atomic():
+            self._db.executemany("INSERT INTO samples VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", samples)
+
+    def add_scores(self, scores: Iterable[ScoreRow]) -> None:
+        """Record scores; a NaN is refused by the schema (SQLite stores it as NULL)."""
+        with self.atomic():
+            self._db.executemany("INSERT INTO scores VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", scores)
+
+    def images(self) -> dict[str, ImageRow]:
+        """All images by key."""
+        return {row[0]: ImageRow(*row) for row in self._db.execute("SELECT * FROM images")}
+
+    def samples(self) -> list[SampleRow]:
+        """All samples."""
+        query = "SELECT checkpoint, prompt_id, seed, image FROM samples ORDER BY checkpoint, prompt_id, seed"
+        return [SampleRow(*row) for row in self._db.execute(query)]
+
+    def scores(self, fingerprint: str) -> Mapping[str, float]:
+        """All scores made with this fingerprint, by key."""
+        return dict(self._db.execute("SELECT key, score FROM scores WHERE fingerprint = ?", (fingerprint,)))

@@ -1,0 +1,159 @@
+"""The numbers of results.json as text for a terminal of 80 columns or more.
+
+Marks stand beside colours: "+" and "-" where an interval leaves out 50 %, nothing where it includes it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from prefbench.bench.verdict import MAJORITY, interval_text, outcome
+
+__all__ = ["print_results"]
+
+STYLES = {"better": "green", "worse": "red", "open": "dim"}
+MARKS = {"better": "+", "worse": "-", "open": " "}
+GAP = 2
+"""Spaces between columns."""
+HIDDEN = ("exploratory_slices",)
+"""Warnings about what is not printed here."""
+
+LEGEND = "+ / -: the 95 % interval (over prompts) leaves out 50 %. Ties count half."
+
+Entry = Mapping[str, Any]
+
+
+def print_results(console: Console, results: Mapping[str, Any]) -> None:
+    """Print verdicts, win rates and warnings of a results dict.
+
+    With one comparison: its sentence, then the vote and every scorer with mean difference and p. With
+    several: the sentences against the baseline, a line for every comparison (baseline first, then head to
+    head), then every scorer's win rates.
+
+    Args:
+        console: where to print; its width is used.
+        results: what `prefbench.bench.results.summarise` returns.
+    """
+    whole = [entry for entry in results["comparisons"] if entry["slice"] == "all"]
+    votes = [entry for entry in whole if entry["scorer"] == MAJORITY]
+    baseline = next(iter(results["checkpoints"]))
+    with_baseline = [entry for entry in votes if baseline in (entry["a"], entry["b"])]
+    ordered = with_baseline + [entry for entry in votes if entry not in with_baseline]
+    for verdict in results["verdicts"]:
+        if len(votes) == 1 or baseline in (verdict["a"], verdict["b"]):
+            console.print(
+                Text(verdict["sentence"], style=f"bold {STYLES[verdict['outcome']]}".replace("dim", ""))
+            )
+    console.print()
+    if len(votes) == 1:
+        console.print(_one_comparison(whole, results["scorers"]))
+    else:
+        console.print(_vote_lines(ordered, len(with_baseline)))
+        for table in _scorer_matrices(whole, ordered, results["scorers"], console.width):
+            console.print()
+            console.print(table)
+    console.print(Text(LEGEND, style="dim"))
+    for warning in results["warnings"]:
+        if warning["kind"] not in HIDDEN:
+            console.print()
+            console.print(Text.assemble(("Warning: ", "bold yellow"), warning["text"]))
+
+
+def _table(*headers: str) -> Table:
+    """A borderless table: a left-aligned first column, numbers to the right."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for i, header in enumerate(headers):
+        table.add_column(Text(header), justify="left" if i == 0 else "right", overflow="fold", no_wrap=False)
+    return table
+
+
+def _one_comparison(whole: Sequence[Entry], scorers: Mapping[str, Any]) -> Table:
+    a, b = whole[0]["a"], whole[0]["b"]
+    table = _table("scorer", "win rate [95 %]", "ties", "mean difference [95 %]", "p")
+    table.title, table.title_justify = Text(f"{a} over {b}, in per cent of pairs"), "left"
+    for entry in whole:
+        table.add_row(
+            _scorer_name(entry["scorer"], scorers),
+            _rate(entry),
+            f"{100 * entry['ties'] / entry['pairs']:.1f}",
+            _difference(entry),
+            _p_value(entry["p_value"]),
+        )
+    return table
+
+
+def _vote_lines(votes: Sequence[Entry], against_baseline: int) -> Table:
+    table = _table("majority vote", "win rate [95 %]", "ties", "p", "verdict")
+    for i, entry in enumerate(votes):
+        if i == against_baseline:
+            table.add_row(Text("head to head", style="bold"))
+        found = outcome(entry["ci95"])
+        table.add_row(
+            Text(f"{entry['a']} over {entry['b']}"),
+            _rate(entry),
+            f"{100 * entry['ties'] / entry['pairs']:.1f}",
+            _p_value(entry["p_value"]),
+            Text(found, style=STYLES[found]),
+        )
+    return table
+
+
+def _scorer_matrices(
+    whole: Sequence[Entry], votes: Sequence[Entry], scorers: Mapping[str, Any], width: int
+) -> Iterator[Table]:
+    """Win rates: a row a scorer, a column a comparison, as many columns a table as the width holds."""
+    names = [_scorer_name(scorer, scorers) for scorer in (MAJORITY, *scorers)]
+    first = max(len(line) for name in names for line in ("win rate [95 %]", *name.plain.split("\n")))
+    rates = {(entry["a"], entry["b"], entry["scorer"]): _rate(entry) for entry in whole}
+    columns: list[tuple[str, list[Text]]] = []
+    used = first
+    for entry in votes:
+        a, b = entry["a"], entry["b"]
+        header, cells = f"{a}\nover {b}", [rates[a, b, scorer] for scorer in (MAJORITY, *scorers)]
+        needed = GAP + max(len(line) for line in (*header.split("\n"), *(cell.plain for cell in cells)))
+        if columns and used + needed > width:
+            yield _matrix(names, columns)
+            columns, used = [], first
+        columns.append((header, cells))
+        used += needed
+    yield _matrix(names, columns)
+
+
+def _matrix(names: Sequence[Text], columns: Sequence[tuple[str, Sequence[Text]]]) -> Table:
+    table = _table("win rate [95 %]", *(header for header, _ in columns))
+    for i, name in enumerate(names):
+        table.add_row(name, *(cells[i] for _, cells in columns))
+    return table
+
+
+def _scorer_name(scorer: str, scorers: Mapping[str, Any]) -> Text:
+    if scorer == MAJORITY:
+        return Text("majority vote", style="bold")
+    held_out = scorers[scorer]["role"] == "held out"
+    return Text(f"{scorer}\n  (held out)" if held_out else scorer, style="italic" if held_out else "")
+
+
+def _rate(entry: Entry) -> Text:
+    found = outcome(entry["ci95"])
+    interval = interval_text(entry["ci95"]) if entry["ci95"] else "[n/a: 1 prompt]"
+    return Text(f"{MARKS[found]} {100 * entry['win_rate']:.1f} {interval}", style=STYLES[found])
+
+
+def _difference(entry: Entry) -> Text:
+    """Mean difference in the scorer's units, to two figures of the interval's half-width."""
+    mean, limits = entry["mean_difference"], entry["mean_difference_ci95"]
+    if mean is None:
+        return Text("")
+    spread = abs(mean) if limits is None else (limits[1] - limits[0]) / 2
+    digits = 3 if spread == 0 else min(8, max(0, 1 - math.floor(math.log10(spread))))
+    if limits is None:
+        return Text(f"{mean:+.{digits}f} [n/a: 1 prompt]")
+    return Text(f"{mean:+.{digits}f} [{limits[0]:+.{digits}f}, {limits[1]:+.{digits}f}]")
+
+
+def _p_value(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,100 @@
+"""What a training method is, as the loop sees it.
+
+A method is a pure loss, a step that calls the networks and that loss, the rows it trains on, and its
+constants with their sources. It owns no optimizer, no `.backward()`, no files and no printing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from prefbench.reference_trainers.draws import Draws
+from prefbench.reference_trainers.pair_loss import PairLoss
+from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
+
+__all__ = ["Condition", "Constant", "Denoiser", "Method", "Nets", "PairBatch", "all_rows"]
+
+Condition = dict[str, Tensor]
+"""What a backbone made of the prompts; every tensor has the batch as its first dimension."""
+
+Denoiser = Callable[[Tensor, Tensor, Condition], Tensor]
+"""(x_t (N, C, H, W), timesteps (N,), condition) -> prediction (N, C, H, W)."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number of a recipe and where it is from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The networks of a run and the noise schedule they share.
+
+    Attributes:
+        policy: the network in training.
+        reference: the frozen one, evaluated without gradient; None where the method needs none.
+        alphas_cumprod: abar, shape (T,).
+        prediction_type: "epsilon" or "v_prediction".
+    """
+
+    policy: Denoiser
+    reference: Denoiser | None
+    alphas_cumprod: Tensor
+    prediction_type: str
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """B pairs on the device.
+
+    Attributes:
+        winner: latents times the scaling factor, shape (B, C, H, W).
+        loser: the same of the rejected images; None for a method that does not look at losers.
+        condition: prompts as the backbone encodes them.
+    """
+
+    winner: Tensor
+    loser: Tensor | None
+    condition: Condition
+
+
+def all_rows(pairs: PreferencePairs) -> np.ndarray:
+    """Train on every labelled pair."""
+    return np.arange(len(pairs))
+
+
+@dataclass(frozen=True)
+class Method:
+    """One published method.
+
+    Attributes:
+        name: as on the command line.
+        Config: frozen dataclass of the method's own constants; it validates itself.
+        loss: pure function of per-pair arrays, keyword hyper-parameters, returns PairLoss.
+        step: (nets, batch, draws, config) -> PairLoss; the loop takes the mean and steps the optimizer.
+        paper: citation with its identifier.
+        code: repository@commit that was read, or the reason why there is none.
+        needs_reference: whether `nets.reference` must exist.
+        uses_loser: whether rejected images are read and encoded at all.
+        prepare: pairs -> indices of the rows to train on.
+        presets: recipe name -> constant name -> value with source. May also override shared constants of the
+            recipe (a learning rate of the paper, say). "NAME-lora" holds what differs with LoRA.
+    """
+
+    name: str
+    Config: type
+    loss: Callable[..., PairLoss]
+    step: Callable[[Nets, PairBatch, Draws, Any], PairLoss]
+    paper: str
+    code: str
+    needs_reference: bool
+    uses_loser: bool = True
+    prepare: Callable[[PreferencePairs], np.ndarray] = all_rows
+    presets: Mapping[str, Mapping[str, Constant]] = field(default_factory=lambda: MappingProxyType({}))

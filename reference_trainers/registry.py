@@ -1,0 +1,25 @@
+"""The methods by name."""
+
+from prefbench.bench.registry import Registry
+from prefbench.reference_trainers.method import Method
+
+__all__ = ["METHODS", "load_method"]
+
+METHODS: Registry[Method] = Registry(
+    "method",
+    {
+        "sft": "prefbench.reference_trainers.sft:METHOD",
+        "diffusion_dpo": "prefbench.reference_trainers.diffusion_dpo:METHOD",
+    },
+    group="prefbench.methods",
+)
+"""name -> "module:attribute", resolved at first use; other packages add theirs by entry point."""
+
+
+def load_method(name: str) -> Method:
+    """The method of that name; its loss is `.loss`.
+
+    Raises:
+        UsageError: unknown name, with the nearest known one.
+    """
+    return METHODS.get(name)

@@ -1,0 +1,166 @@
+"""The output folder of a training run: states to resume from, metrics, and the finished checkpoint.
+
+OUT/metrics.jsonl           one line an optimizer step
+OUT/state/config.json       the resolved configuration that a resume must match
+OUT/state/step-00000050/    weights.safetensors (trained weights only), optimizer.pt
+OUT/prefbench.json          the training card, written last: its presence means that the run is finished
+OUT/model_index.json ...    the checkpoint itself, or OUT/pytorch_lora_weights.safetensors
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from prefbench.bench.atomic import new_folder, write_json, write_text
+from prefbench.bench.exceptions import DataError, UsageError
+
+__all__ = ["CARD", "METRICS", "RunFolder"]
+
+CARD = "prefbench.json"
+METRICS = "metrics.jsonl"
+STATE = "state"
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, entry in value.items():
+        if isinstance(entry, Mapping):
+            out.update(_flat(entry, f"{prefix}{key}."))
+        else:
+            out[prefix + key] = entry
+    return out
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise DataError(
+            f"{path} is not valid JSON ({error}). Give another --out, or delete this folder."
+        ) from None
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        out: the folder; made when the run starts.
+        config: all that decides the result, as JSON values.
+    """
+
+    def __init__(self, out: Path, config: Mapping[str, Any]) -> None:
+        self.out = out
+        self.config = dict(config)
+        self.state = out / STATE
+
+    def finished_card(self) -> dict[str, Any] | None:
+        """The card of a finished run of the same configuration, or None if there is something left to do.
+
+        Raises:
+            UsageError: the folder holds a run of another configuration, or something that is no run.
+        """
+        card, config = self.out / CARD, self.state / "config.json"
+        if card.is_file():
+            found = _read_json(card)
+            self._compare(found.get("config", {}), "a finished run")
+            return found
+        if config.is_file():
+            self._compare(_read_json(config), "an unfinished run")
+        elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            raise UsageError(
+                f"--out {self.out} exists and is not the folder of a training run. Give a new or empty "
+                "folder."
+            )
+        return None
+
+    def _compare(self, other: Mapping[str, Any], what: str) -> None:
+        here, there = _flat(self.config), _flat(other)
+        absent = object()
+        differing = [
+            f"{name.rpartition('.')[2] if name.startswith(('loop.', 'method.')) else name} "
+            f"({there.get(name, 'absent')} there, {here.get(name, 'absent')} now)"
+            for name in sorted(here.keys() | there.keys())
+            if here.get(name, absent) != there.get(name, absent)
+        ]
+        if differing:
+            raise UsageError(
+                f"--out {self.out} holds {what} with other settings: {', '.join(differing)}. Give another "
+                "--out, or the settings of that run."
+            )
+
+    def steps_done(self) -> int:
+        """Steps of the newest whole state."""
+        return max((int(path.name.partition("-")[2]) for path in self.state.glob("step-*")), default=0)
+
+    def resume(self) -> int:
+        """Make the folder ready and say how many steps are done; metrics beyond them are cut off."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        write_json(self.state / "config.json", self.config)
+        for leftover in self.state.glob(".*"):  # half-written by a process that was killed
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        done = self.steps_done()
+        metrics = self.out / METRICS
+        if metrics.exists():
+            lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True)[:done]
+            if len(lines) < done or not all(line.endswith("\n") for line in lines):
+                raise DataError(
+                    f"{metrics} has {len(lines)} whole lines, and the saved state is of step {done}: the "
+                    f"file was changed. Delete {self.out} and train again."
+                )
+            write_text(metrics, "".join(lines))
+        return done
+
+    def save_state(self, step: int, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> None:
+        """Keep what a resume needs; the state before it goes only when the new one is whole."""
+        with new_folder(self.state / f"step-{step:08d}") as work:
+            save_file(
+                {name: value.detach().cpu().contiguous() for name, value in weights.items()},
+                work / "weights.safetensors",
+            )
+            torch.save(dict(optimizer), work / "optimizer.pt")
+        for older in self.state.glob("step-*"):
+            if older.name != f"step-{step:08d}":
+                shutil.rmtree(older)
+
+    def load_state(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights by name and optimizer state of `step`."""
+        folder = self.state / f"step-{step:08d}"
+        try:
+            weights = load_file(folder / "weights.safetensors")
+            return weights, torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise DataError(
+                f"The saved state {folder} cannot be read ({type(error).__name__}: {error}). Delete "
+                f"{self.out} and train again."
+            ) from error
+
+    def log(self, metrics: Mapping[str, Any]) -> None:
+        """Append one line, at once."""
+        with (self.out / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics, allow_nan=False) + "\n")
+
+    def last_metrics(self) -> dict[str, Any]:
+        """The last line of metrics.jsonl."""
+        return dict(json.loads((self.out / METRICS).read_text(encoding="utf-8").splitlines()[-1]))
+
+    def finish(self, write: Callable[[Path], None], card: Mapping[str, Any], *, keep_state: bool) -> None:
+        """Put the checkpoint into the folder, then the card, then remove the state."""
+        ready = self.state / "checkpoint"
+        with new_folder(ready) as work:
+            write(work)
+        # model_index.json last: until it is there, nothing takes the folder for a pipeline.
+        for entry in sorted(ready.iterdir(), key=lambda path: path.name == "model_index.json"):
+            target = self.out / entry.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            entry.replace(target)
+        ready.rmdir()
+        write_json(self.out / CARD, {**card, "config": self.config})
+        if not keep_state:
+            shutil.rmtree(self.state)

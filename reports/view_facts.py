@@ -1,0 +1,212 @@
+"""The results dict as typed facts: scorers, comparisons either way round, and outcomes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from prefbench.bench.exceptions import DataError
+
+__all__ = ["CONTRADICTIONS", "VOTE", "Comparison", "Facts", "Judge", "State", "read_facts"]
+
+VOTE = "majority"
+CONTRADICTIONS = ("reward_hacking", "head_to_head")  # kinds of warning that speak against a verdict
+
+State = Literal["higher", "lower", "open"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One scorer and its part in the election."""
+
+    name: str
+    votes: bool
+    prompt_blind: bool
+    lower_is_better: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of `comparisons`: `a` over `b` by one scorer (or the vote) on one slice."""
+
+    a: str
+    b: str
+    scorer: str
+    slice: str
+    prompts: int
+    pairs: int
+    wins: int
+    ties: int
+    losses: int
+    win_rate: float
+    ci95: tuple[float, float] | None
+    mean_difference: float | None
+    mean_difference_ci95: tuple[float, float] | None
+    p_value: float | None
+    ci_method: str
+
+    def turned(self) -> "Comparison":
+        """The same facts read as `b` over `a`."""
+        return replace(
+            self,
+            a=self.b,
+            b=self.a,
+            wins=self.losses,
+            losses=self.wins,
+            win_rate=1 - self.win_rate,
+            ci95=None if self.ci95 is None else (1 - self.ci95[1], 1 - self.ci95[0]),
+            mean_difference=None if self.mean_difference is None else -self.mean_difference,
+            mean_difference_ci95=None
+            if self.mean_difference_ci95 is None
+            else (-self.mean_difference_ci95[1], -self.mean_difference_ci95[0]),
+        )
+
+    @property
+    def state(self) -> State:
+        """Where the interval lies: above one half, below it, or (also without an interval) open."""
+        if self.ci95 is None or self.ci95[0] <= 0.5 <= self.ci95[1]:
+            return "open"
+        return "higher" if self.ci95[0] > 0.5 else "lower"
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    return None if value is None else (float(value[0]), float(value[1]))
+
+
+def _comparison(row: Mapping[str, Any]) -> Comparison:
+    return Comparison(
+        a=row["a"],
+        b=row["b"],
+        scorer=row["scorer"],
+        slice=row["slice"],
+        prompts=int(row["prompts"]),
+        pairs=int(row["pairs"]),
+        wins=int(row["wins"]),
+        ties=int(row["ties"]),
+        losses=int(row["losses"]),
+        win_rate=float(row["win_rate"]),
+        ci95=_pair(row["ci95"]),
+        mean_difference=None if row["mean_difference"] is None else float(row["mean_difference"]),
+        mean_difference_ci95=_pair(row["mean_difference_ci95"]),
+        p_value=None if row["p_value"] is None else float(row["p_value"]),
+        ci_method=str(row.get("ci_method") or ""),
+    )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything in results.json that has arithmetic behind it."""
+
+    checkpoints: tuple[str, ...]
+    voters: tuple[Judge, ...]
+    held_out: tuple[Judge, ...]
+    comparisons: tuple[Comparison, ...]
+    outcomes: Mapping[tuple[str, str], str]
+    index: Mapping[tuple[str, str, str, str], Comparison]
+
+    @property
+    def baseline(self) -> str:
+        """The first checkpoint of the run."""
+        return self.checkpoints[0]
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """All others that were compared with the baseline, in the order given."""
+        return tuple(name for name in self.checkpoints[1:] if self.find(name, self.baseline))
+
+    @property
+    def judges(self) -> tuple[Judge, ...]:
+        """Voters, then held-out scorers."""
+        return self.voters + self.held_out
+
+    def find(self, a: str, b: str, scorer: str = VOTE, slice_: str = "all") -> Comparison | None:
+        """The comparison of `a` over `b`, turned round if stored the other way; None if there is none."""
+        if (a, b, scorer, slice_) in self.index:
+            return self.index[a, b, scorer, slice_]
+        stored = self.index.get((b, a, scorer, slice_))
+        return None if stored is None else stored.turned()
+
+    def get(self, a: str, b: str, scorer: str = VOTE) -> Comparison:
+        """The comparison over all prompts.
+
+        Raises:
+            DataError: it is not in the results.
+        """
+        found = self.find(a, b, scorer)
+        if found is None:
+            raise DataError(
+                f"results.json: `comparisons` has no entry for {a!r} against {b!r} by {scorer!r} on "
+                f"slice 'all'. "
+                "Make the results again with the command that wrote them."
+            )
+        return found
+
+    def mean_state(self, row: Comparison) -> State:
+        """Better (`higher`), worse or open by the interval of the mean difference, whatever the direction."""
+        ci = row.mean_difference_ci95
+        if ci is None or ci[0] <= 0 <= ci[1]:
+            return "open"
+        turned = any(judge.name == row.scorer and judge.lower_is_better for judge in self.judges)
+        return "higher" if (ci[0] > 0) != turned else "lower"
+
+    def outcome(self, a: str, b: str) -> State:
+        """The verdict on `a` against `b` as the results state it."""
+        if (a, b) in self.outcomes:
+            word = self.outcomes[a, b]
+        elif (b, a) in self.outcomes:
+            word = {"better": "worse", "worse": "better"}.get(self.outcomes[b, a], "open")
+        else:
+            raise DataError(
+                f"results.json: `verdicts` has no entry for {a!r} against {b!r}. "
+                "Make the results again with the command that wrote them."
+            )
+        states: dict[str, State] = {"better": "higher", "worse": "lower", "open": "open"}
+        return states[word]
+
+
+def _judge(name: str, results: Mapping[str, Any], votes: bool) -> Judge:
+    info = results["scorers"].get(name)
+    if info is None:
+        raise DataError(
+            f"results.json: the electorate names the scorer {name!r}, and `scorers` does not describe it. "
+            f"Described: {', '.join(results['scorers']) or 'none'}."
+        )
+    direction = str(info.get("direction") or "")
+    return Judge(name, votes, bool(info.get("prompt_blind")), direction.lower().startswith("lower"))
+
+
+def read_facts(results: Mapping[str, Any]) -> Facts:
+    """Typed facts of a results dict.
+
+    Raises:
+        DataError: another schema, fewer than two checkpoints, or a part that is missing.
+    """
+    if results.get("schema") != 1:
+        raise DataError(
+            f"results.json: schema {results.get('schema')!r}; this version of prefbench writes "
+            f"reports from schema 1. "
+            "Use the prefbench that wrote the results."
+        )
+    try:
+        checkpoints = tuple(results["checkpoints"])
+        electorate = results["suite"]["electorate"]
+        comparisons = tuple(_comparison(row) for row in results["comparisons"])
+        outcomes = {(row["a"], row["b"]): row["outcome"] for row in results["verdicts"]}
+        voters = tuple(_judge(name, results, True) for name in electorate["voters"])
+        held_out = tuple(_judge(name, results, False) for name in electorate["held_out"])
+    except KeyError as error:
+        raise DataError(
+            f"results.json: the field {error} is missing. Make the results again with this version."
+        ) from error
+    if len(checkpoints) < 2:
+        raise DataError(
+            "results.json: a report compares checkpoints and needs at least two; `checkpoints` has 1."
+        )
+    index = {(row.a, row.b, row.scorer, row.slice): row for row in comparisons}
+    facts = Facts(checkpoints, voters, held_out, comparisons, outcomes, index)
+    if not facts.candidates:
+        raise DataError(
+            f"results.json: nothing is compared with the first checkpoint, {facts.baseline!r}, which "
+            f"is the baseline of the "
+            "report. Compare it with at least one other."
+        )
+    return facts

@@ -1,0 +1,178 @@
+"""Numbers as a reader sees them: one place that rounds, signs and says why a number is missing.
+
+Decimal points, U+2212 for minus, an en dash inside intervals, a narrow no-break space before the per cent
+sign.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "MINUS",
+    "Name",
+    "count",
+    "decimals_for",
+    "interval_missing",
+    "interval_words",
+    "join_words",
+    "number_word",
+    "percent",
+    "percent_interval",
+    "signed",
+    "signed_interval",
+    "split_name",
+]
+
+MINUS = "\u2212"
+MOST_DIGITS = 6
+NARROW = "\u202f"
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name and the pieces between which a line may break."""
+
+    text: str
+    parts: tuple[str, ...]
+
+
+def split_name(text: str) -> Name:
+    """Break opportunities after `/ _ - : .`, where a reader would wrap a long checkpoint name.
+
+    >>> split_name("org/model_v2").parts
+    ('org/', 'model_', 'v2')
+    """
+    return Name(text, tuple(part for part in re.split(r"(?<=[/_\-:.])", text) if part))
+
+
+def _plain(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text[1:] if text.startswith("-") and float(text) == 0 else text
+
+
+def percent(rate: float, digits: int = 1) -> str:
+    """A share in [0, 1] as per cent without the sign.
+
+    >>> percent(0.8725), percent(0.5, 0)
+    ('87.2', '50')
+    """
+    return _plain(100 * rate, digits)
+
+
+def percent_interval(ci: tuple[float, float] | None, digits: int = 1) -> str | None:
+    """`83.5–90.8`, or None where there is no interval.
+
+    >>> percent_interval((0.835, 0.908)), percent_interval((0.4210, 0.5003))
+    ('83.5–90.8', '42.1–50.03')
+    """
+    return None if ci is None else f"{_bound(ci[0], digits)}–{_bound(ci[1], digits)}"
+
+
+def _bound(rate: float, digits: int) -> str:
+    """A bound with enough decimals to see on which side of one half it lies."""
+    while digits < MOST_DIGITS and rate != 0.5 and float(percent(rate, digits)) == 50:
+        digits += 1
+    return percent(rate, digits)
+
+
+def interval_missing(prompts: int) -> str:
+    """Why an interval is absent: it resamples prompts, and one prompt cannot be resampled.
+
+    >>> interval_missing(1), interval_missing(7)
+    ('no interval (1 prompt)', 'no interval')
+    """
+    return "no interval (1 prompt)" if prompts == 1 else "no interval"
+
+
+def interval_words(ci: tuple[float, float] | None, prompts: int) -> str:
+    """`83.5 to 90.8 %`, for running text."""
+    if ci is None:
+        return interval_missing(prompts)
+    return f"{_bound(ci[0], 1)} to {_bound(ci[1], 1)}{NARROW}%"
+
+
+def decimals_for(spread: float) -> int:
+    """Decimals that show a quantity to a fiftieth of its spread, between 0 and 6; 3 where the spread is 0.
+
+    >>> decimals_for(1.0), decimals_for(0.01), decimals_for(0.0), decimals_for(250.0)
+    (2, 4, 3, 0)
+    """
+    if not spread > 0:
+        return 3
+    # 1e-9: a spread of exactly 0.5 must not gain a digit by rounding in binary.
+    return min(MOST_DIGITS, max(0, math.ceil(-math.log10(spread / 50) - 1e-9)))
+
+
+def signed(value: float, digits: int) -> str:
+    """With its sign; zero has none.
+
+    >>> signed(0.0741, 3), signed(-0.0134, 3), signed(-0.0001, 3)
+    ('+0.074', '−0.013', '0.000')
+    """
+    text = _plain(value, digits)
+    if float(text) == 0:
+        return text
+    return MINUS + text[1:] if text.startswith("-") else "+" + text
+
+
+def signed_interval(ci: tuple[float, float] | None, digits: int) -> str | None:
+    """`+0.061 to +0.086`, or None; a bound that is not zero does not read as zero.
+
+    >>> signed_interval((0.004, 0.22), 2)
+    '+0.004 to +0.22'
+    """
+    if ci is None:
+        return None
+    bounds = []
+    for bound in ci:
+        places = digits
+        while places < MOST_DIGITS and bound != 0 and float(_plain(bound, places)) == 0:
+            places += 1
+        bounds.append(signed(bound, places))
+    return " to ".join(bounds)
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun and thousands separated.
+
+    >>> count(1, "prompt"), count(1632, "prompt")
+    ('1 prompt', '1,632 prompts')
+    """
+    return f"{number:,} {one if number == 1 else (many or one + 's')}"
+
+
+def number_word(number: int) -> str:
+    """Small numbers as words, for the start of a sentence.
+
+    >>> number_word(5), number_word(40)
+    ('Five', '40')
+    """
+    words = (
+        "No",
+        "One",
+        "Two",
+        "Three",
+        "Four",
+        "Five",
+        "Six",
+        "Seven",
+        "Eight",
+        "Nine",
+        "Ten",
+        "Eleven",
+        "Twelve",
+    )
+    return words[number] if number < len(words) else str(number)
+
+
+def join_words(words: Sequence[str], last: str = "and") -> str:
+    """A list in a sentence.
+
+    >>> join_words(["a"]), join_words(["a", "b"]), join_words(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"

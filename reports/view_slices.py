@@ -1,0 +1,92 @@
+"""Where a checkpoint wins and where not: the vote against the baseline by category and by challenge."""
+
+from dataclasses import dataclass
+
+from prefbench.reports.view_facts import VOTE, Facts, State
+from prefbench.reports.view_forest import ForestRow, forest_row
+from prefbench.reports.view_headline import focus
+from prefbench.reports.view_numbers import NARROW, Name, count, split_name
+
+__all__ = ["SliceCard", "SliceGroup", "slice_cards", "slice_note"]
+
+
+@dataclass(frozen=True)
+class SliceGroup:
+    """All slices of one kind."""
+
+    kind: str
+    rows: tuple[ForestRow, ...]
+
+
+@dataclass(frozen=True)
+class SliceCard:
+    """The slices of one checkpoint; only the one the report opens with is unfolded."""
+
+    name: Name
+    baseline: Name
+    is_open: bool
+    overall: ForestRow
+    summary: str
+    axis_title: str
+    groups: tuple[SliceGroup, ...]
+
+
+def _slices(facts: Facts) -> dict[str, list[str]]:
+    """Slice names by kind ("category"), in the order of the results."""
+    kinds: dict[str, list[str]] = {}
+    for row in facts.comparisons:
+        kind, separator, _ = row.slice.partition("=")
+        if separator and row.slice not in kinds.setdefault(kind, []):
+            kinds[kind].append(row.slice)
+    return kinds
+
+
+def _summary(states: list[State]) -> str:
+    parts = [
+        f"{states.count(state)} {word}"
+        for state, word in (("higher", "higher"), ("lower", "lower"), ("open", "open"))
+        if state in states
+    ]
+    return ", ".join(parts)
+
+
+def slice_cards(facts: Facts) -> tuple[SliceCard, ...]:
+    """One card for each checkpoint but the baseline; empty where the prompts have no categories."""
+    kinds = _slices(facts)
+    if not kinds:
+        return ()
+    cards = []
+    for name in facts.candidates:
+        groups = []
+        states: list[State] = []
+        for kind, slices in kinds.items():
+            found = [(s, facts.find(name, facts.baseline, VOTE, s)) for s in slices]
+            rows = [
+                forest_row(row, "diamond", s.partition("=")[2] or "(none)")
+                for s, row in found
+                if row is not None
+            ]
+            states += [row.mark.state for row in rows]
+            groups.append(SliceGroup(kind, tuple(rows)))
+        cards.append(
+            SliceCard(
+                name=split_name(name),
+                baseline=split_name(facts.baseline),
+                is_open=name == focus(facts),
+                overall=forest_row(facts.get(name, facts.baseline), "diamond", "All prompts"),
+                summary=_summary(states),
+                axis_title="pairs won, %",
+                groups=tuple(group for group in groups if group.rows),
+            )
+        )
+    return tuple(cards)
+
+
+def slice_note(cards: tuple[SliceCard, ...]) -> str:
+    """The warning that goes with looking at many slices."""
+    slices = sum(len(group.rows) for group in cards[0].groups) if cards else 0
+    return (
+        "Exploratory: nothing here was planned, and no interval is adjusted. "
+        f"Of {count(slices, 'interval')} about {0.05 * slices:.1f} would exclude 50{NARROW}% by chance, "
+        "so no slice carries a verdict by itself."
+    )

@@ -1,0 +1,295 @@
+"""CLIP score, in the forms that papers mean by it; the name says which model, formula and preprocessing.
+
+    clip:openai-vit-l-14:cos          cosine, OpenAI ViT-L/14                   about 0.15 to 0.35
+    clip:openai-vit-l-14:cos100       100 * cosine, not clamped                 about 15 to 35
+    clip:openai-vit-b-32:clipscore    2.5 * max(cosine, 0), "A photo depicts "  about 0.5 to 1.0
+    clip:vit-h-14-laion2b:letterbox   cosine, HPSv2's letterbox preprocessing   about 0.15 to 0.40
+
+The third is the CLIPScore paper's, the last what Diffusion-DPO's CLIP column uses. Higher is better in all of
+them. They measure agreement of image and text, not preference.
+
+Upstream: openai/CLIP clip/clip.py; jmhessel/clipscore@1036465 (prefix and 2.5); the utilities of
+SalesforceAIResearch/DiffusionDPO (letterbox).
+
+* Whether a network uses QuickGELU stands in the table below, with the weights: the wrong one gives wrong
+  numbers silently.
+* Differences: float32 on every device (OpenAI's code and clipscore run float16 on CUDA); an over-long text
+  keeps its end token (torchmetrics loses it, Lightning-AI/torchmetrics#2883); one decode path (image_io.py).
+* `letterbox` uses the antialiased resize. Diffusion-DPO pins no torchvision, so its tables may have been made
+  without it (our inference).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from open_clip import CLIP, SimpleTokenizer
+from torch import Tensor
+
+from prefbench.bench.registry import unknown_name
+from prefbench.scorers.batching import score_in_batches
+from prefbench.scorers.fingerprint import library_versions, sha256_of_file
+from prefbench.scorers.image_io import DECODE_RULE, open_rgb
+from prefbench.scorers.info import ScorerInfo
+from prefbench.scorers.open_clip_tower import (
+    WEIGHT_FILES,
+    build_clip,
+    image_features,
+    load_clip,
+    open_tokenizer,
+    read_architecture,
+    save_clip_folder,
+    text_features,
+    tokenizer_identity,
+    too_long,
+)
+from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, letterbox, normalise, resize_and_center_crop
+from prefbench.scorers.protocol import ImageSource
+from prefbench.scorers.weights import HubFile, WeightsArgument, find_weights, miniature_folder, torch_dtype
+
+__all__ = ["FORMS", "MODELS", "CLIPScore", "Form", "Model", "build", "forward", "load", "save_folder"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A CLIP checkpoint: where it is and what it is."""
+
+    hub: HubFile | None
+    architecture: dict[str, Any]
+    licence: str
+    trained_on: str
+
+
+@dataclass(frozen=True)
+class Form:
+    """A formula with its preprocessing: score = scale * (max(cosine, 0) if clamp else cosine)."""
+
+    scale: float
+    clamp: bool
+    prefix: str
+    resize: Literal["crop", "letterbox"]
+    unit: str
+
+
+def _vit(embed_dim: int, quick_gelu: bool, vision: dict[str, int], text: dict[str, int]) -> dict[str, Any]:
+    return {
+        "embed_dim": embed_dim,
+        "quick_gelu": quick_gelu,
+        "vision_cfg": {"image_size": 224, **vision},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, **text},
+    }
+
+
+# Sizes: open_clip model_configs. QuickGELU: open_clip pretrained.py marks OpenAI's weights with
+# quick_gelu=True, laion2b's not. Repositories: the same file; revisions are the ones in public use.
+MODELS = {
+    "openai-vit-l-14": Model(
+        HubFile(
+            "timm/vit_large_patch14_clip_224.openai",
+            "18d0535469bb561bf468d76c1d73aa35156c922b",
+            WEIGHT_FILES[1],
+        ),
+        _vit(
+            768,
+            True,
+            {"layers": 24, "width": 1024, "patch_size": 14},
+            {"width": 768, "heads": 12, "layers": 12},
+        ),
+        licence="MIT (openai/CLIP)",
+        trained_on="WebImageText (no preferences)",
+    ),
+    "openai-vit-b-32": Model(
+        HubFile(
+            "timm/vit_base_patch32_clip_224.openai",
+            "a6f597a30f7b82c51704746581f9a4e41421e878",
+            WEIGHT_FILES[1],
+        ),
+        _vit(
+            512,
+            True,
+            {"layers": 12, "width": 768, "patch_size": 32},
+            {"width": 512, "heads": 8, "layers": 12},
+        ),
+        licence="MIT (openai/CLIP)",
+        trained_on="WebImageText (no preferences)",
+    ),
+    "openai-vit-b-16": Model(
+        HubFile(
+            "timm/vit_base_patch16_clip_224.openai",
+            "977e3dd0ec55ab8da155f2fbeb6b5f54948b6e3d",
+            WEIGHT_FILES[1],
+        ),
+        _vit(
+            512,
+            True,
+            {"layers": 12, "width": 768, "patch_size": 16},
+            {"width": 512, "heads": 8, "layers": 12},
+        ),
+        licence="MIT (openai/CLIP)",
+        trained_on="WebImageText (no preferences)",
+    ),
+    "vit-h-14-laion2b": Model(
+        HubFile(
+            "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            "1c2b8495b28150b8a4922ee1c8edee224c284c0c",
+            WEIGHT_FILES[1],
+        ),
+        _vit(
+            1024,
+            False,
+            {"layers": 32, "width": 1280, "head_width": 80, "patch_size": 14},
+            {"width": 1024, "heads": 16, "layers": 24},
+        ),
+        licence="MIT",
+        trained_on="LAION-2B-en (no preferences)",
+    ),
+}
+
+FORMS = {
+    "cos": Form(1.0, False, "", "crop", "raw cosine, about 0.15-0.35"),
+    "cos100": Form(100.0, False, "", "crop", "100 x cosine, about 15-35"),
+    # jmhessel/clipscore clipscore.py: w = 2.5, prefix "A photo depicts" before every caption [CODE].
+    "clipscore": Form(2.5, True, "A photo depicts ", "crop", "2.5 x max(cosine, 0), about 0.5-1.0"),
+    "letterbox": Form(1.0, False, "", "letterbox", "raw cosine, about 0.15-0.40"),
+}
+
+MINIATURE_FORM = "cos"
+
+build = build_clip
+save_folder = save_clip_folder
+
+
+def forward(network: CLIP, pixels: Tensor, tokens: Tensor) -> Tensor:
+    """Cosines of B pairs, differentiable; the form's factor and clamp come after it.
+
+    Args:
+        network: an open_clip CLIP.
+        pixels: (B, 3, S, S), normalised.
+        tokens: (B, L) token ids.
+
+    Returns: float32 (B,).
+    """
+    return (image_features(network.visual, pixels) * text_features(network, tokens)).sum(dim=-1)
+
+
+@dataclass
+class CLIPScore:
+    """A loaded CLIP score of one model and one form."""
+
+    network: CLIP
+    tokenizer: SimpleTokenizer
+    info: ScorerInfo
+    form: Form
+    image_size: int
+    batch_size: int = 16
+
+    def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
+        """B images -> normalised float32 (B, 3, S, S)."""
+        if self.form.resize == "letterbox":
+            squares = [letterbox(open_rgb(image), self.image_size, antialias=True) for image in images]
+        else:
+            squares = [
+                resize_and_center_crop(open_rgb(image), self.image_size, crop="round") for image in images
+            ]
+        return normalise(torch.stack(squares))
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """B texts -> int64 (B, L), the form's prefix before each."""
+        return self.tokenizer([self.form.prefix + text for text in prompts])
+
+    def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
+        """Which prompts have, with the prefix, more tokens than the text tower reads, shape (N,)."""
+        return too_long(self.tokenizer, [self.form.prefix + text for text in prompts])
+
+    def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
+        """See `Scorer.score`."""
+
+        def scaled(network: CLIP, pixels: Tensor, tokens: Tensor) -> Tensor:
+            cosine = forward(network, pixels, tokens)
+            return self.form.scale * (cosine.clamp(min=0) if self.form.clamp else cosine)
+
+        return score_in_batches(
+            images,
+            prompts,
+            scorer=self.info.name,
+            network=self.network,
+            batch_size=self.batch_size,
+            prepare=lambda batch, texts: (self.preprocess(batch), self.tokenize(texts)),
+            forward=scaled,
+        )
+
+
+def load(
+    name: str,
+    *,
+    weights: WeightsArgument = None,
+    architecture: dict[str, Any] | str | PathLike[str] | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> CLIPScore:
+    """Load `clip:<model>:<form>` or `mini:clip`.
+
+    Args:
+        name: as typed.
+        weights: None (hub, or the package for the miniature), a file or folder with an open_clip state dict,
+            a hub id.
+        architecture: open_clip's model configuration with `quick_gelu`, dict or JSON file; default:
+            architecture.json beside the weights, else the model's.
+        device: torch device.
+        dtype: of the network; the final product is float32 in any case.
+
+    Raises: MissingWeightsError, UsageError.
+    """
+    miniature = name.startswith("mini:")
+    _, model_name, form_name = ("mini", "", MINIATURE_FORM) if miniature else _split(name)
+    if miniature and weights is None:
+        weights = miniature_folder("clip")
+    model = MODELS.get(model_name)
+    form = FORMS[form_name]
+    path = find_weights(weights, default=model.hub if model else None, candidates=WEIGHT_FILES, scorer=name)
+    folder = path.parent if weights is not None else None
+    config = read_architecture(architecture, folder, model.architecture if model else {})
+    network = load_clip(config, path, name).to(device=torch.device(device), dtype=torch_dtype(dtype)).eval()
+    tokenizer = open_tokenizer(config, folder, name)
+    size = config["vision_cfg"]["image_size"]
+    resize = {
+        "crop": f"pillow bicubic antialiased, short side {size}, centre crop (round)",
+        "letterbox": f"torch bicubic of the float tensor, antialias True, long side {size}, black pad to "
+        "square",
+    }
+    identity = {
+        "scorer": "clip",
+        "weights": sha256_of_file(path),
+        "backbone": {"library": "open_clip", "architecture": config},
+        "decode": DECODE_RULE,
+        "resize": resize[form.resize],
+        "mean": CLIP_MEAN,
+        "std": CLIP_STD,
+        "dtype": dtype,
+        "tokenizer": {**tokenizer_identity(tokenizer), "template": form.prefix + "{}"},
+        "formula": f"{form.scale} * {'max(cosine, 0)' if form.clamp else 'cosine'}, float32",
+        "versions": library_versions(),
+    }
+    info = ScorerInfo(
+        name=name,
+        variant=form_name,
+        licence=model.licence if model else "Apache-2.0 (made by prefbench)",
+        scale=form.unit if model else "raw cosine",
+        trained_on=model.trained_on if model else "miniature world (captions, no preferences)",
+        identity=identity,
+        token_limit=config["text_cfg"]["context_length"],
+    )
+    return CLIPScore(network, tokenizer, info, form, image_size=size)
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    kind, model, form = (*name.split(":"), "", "")[:3]
+    if model not in MODELS:
+        raise unknown_name("CLIP model", model, list(MODELS))
+    if form not in FORMS:
+        raise unknown_name("form of the CLIP score", form, list(FORMS))
+    return kind, model, form

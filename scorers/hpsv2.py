@@ -1,0 +1,192 @@
+"""HPS v2.0 and v2.1: human preference score of an image for a prompt.
+
+    score = cos(image embedding, text embedding), no logit scale
+
+Raw cosine, about 0.20 to 0.35 (papers print it times 100). Higher is better. Scores of v2.0 and v2.1 are not
+comparable with each other.
+
+Upstream: tgxs002/HPSv2 1.2.0, hpsv2/img_score.py and src/open_clip/transform.py.
+* The released code's: OpenCLIP ViT-H-14 (plain GELU), tensor first, long side 224 bicubic, black padding,
+  CLIP mean and deviation, CLIP tokenizer with 77 tokens and the end token forced last.
+* Variants: `@antialias` (default) is what the released code computes with torchvision >= 0.17; `@legacy-noaa`
+  is what it computed before, when the published tables were made (resizing a tensor did not antialias by
+  default).
+* Differences: float32 on every device, where the original runs CUDA autocast and its float16 cosines have a
+  step of 0.00024, which makes exact ties; any size is padded to a square; transparent images are composited
+  instead of crashing; the checkpoint is read once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from open_clip import CLIP, SimpleTokenizer
+from torch import Tensor
+
+from prefbench.bench.registry import unknown_name
+from prefbench.scorers.batching import score_in_batches
+from prefbench.scorers.fingerprint import library_versions, sha256_of_file
+from prefbench.scorers.image_io import DECODE_RULE, open_rgb
+from prefbench.scorers.info import ScorerInfo
+from prefbench.scorers.open_clip_tower import (
+    WEIGHT_FILES,
+    build_clip,
+    image_features,
+    load_clip,
+    open_tokenizer,
+    read_architecture,
+    save_clip_folder,
+    text_features,
+    tokenizer_identity,
+    too_long,
+)
+from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, letterbox, normalise
+from prefbench.scorers.protocol import ImageSource
+from prefbench.scorers.weights import HubFile, WeightsArgument, find_weights, miniature_folder, torch_dtype
+
+__all__ = ["ARCHITECTURE", "HUB", "VARIANTS", "HPSv2", "build", "forward", "load", "save_folder"]
+
+# tgxs002/HPSv2 hpsv2/utils.py `hps_version_map`; the revision is the one in public use.
+REVISION = "697403c78157020a1ae59d23f111aa58ced35b0a"
+HUB = {
+    "hpsv2.0": HubFile("xswu/HPSv2", REVISION, "HPS_v2_compressed.pt"),
+    "hpsv2.1": HubFile("xswu/HPSv2", REVISION, "HPS_v2.1_compressed.pt"),
+}
+
+# open_clip model_configs/ViT-H-14.json. The laion2B weights behind HPS were trained with the plain GELU.
+ARCHITECTURE: dict[str, Any] = {
+    "embed_dim": 1024,
+    "quick_gelu": False,
+    "vision_cfg": {"image_size": 224, "layers": 32, "width": 1280, "head_width": 80, "patch_size": 14},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 1024, "heads": 16, "layers": 24},
+}
+
+VARIANTS = {"antialias": True, "legacy-noaa": False}
+"""Name -> whether the resize antialiases."""
+
+LICENCE = "Apache-2.0"
+TRAINED_ON = "HPD v2 (human rankings)"
+SCALE = "raw cosine, about 0.20-0.35"
+FORMULA = "cosine, float32, no logit scale"
+
+build = build_clip
+save_folder = save_clip_folder
+
+
+def forward(network: CLIP, pixels: Tensor, tokens: Tensor) -> Tensor:
+    """Scores of B pairs, differentiable.
+
+    Args:
+        network: an open_clip CLIP.
+        pixels: (B, 3, S, S), normalised.
+        tokens: (B, L) token ids.
+
+    Returns: float32 (B,).
+    """
+    return (image_features(network.visual, pixels) * text_features(network, tokens)).sum(dim=-1)
+
+
+@dataclass
+class HPSv2:
+    """A loaded HPSv2 of either version."""
+
+    network: CLIP
+    tokenizer: SimpleTokenizer
+    info: ScorerInfo
+    image_size: int
+    antialias: bool
+    batch_size: int = 16
+
+    def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
+        """B images -> normalised float32 (B, 3, S, S); padding becomes the normalised black."""
+        return normalise(
+            torch.stack(
+                [letterbox(open_rgb(image), self.image_size, antialias=self.antialias) for image in images]
+            )
+        )
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """B texts -> int64 (B, L)."""
+        return self.tokenizer(list(prompts))
+
+    def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
+        """Which prompts have more tokens than the text tower reads, shape (N,)."""
+        return too_long(self.tokenizer, prompts)
+
+    def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
+        """See `Scorer.score`."""
+        return score_in_batches(
+            images,
+            prompts,
+            scorer=self.info.name,
+            network=self.network,
+            batch_size=self.batch_size,
+            prepare=lambda batch, texts: (self.preprocess(batch), self.tokenize(texts)),
+            forward=forward,
+        )
+
+
+def load(
+    name: str,
+    *,
+    weights: WeightsArgument = None,
+    architecture: dict[str, Any] | str | PathLike[str] | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> HPSv2:
+    """Load `hpsv2.0`, `hpsv2.1` or `mini:hpsv2`, each with an optional `@variant`.
+
+    Args:
+        name: as typed.
+        weights: None (hub, or the package for the miniature), a file (.pt with `state_dict`, safetensors), a
+            folder, a hub id.
+        architecture: open_clip's model configuration with `quick_gelu`, dict or JSON file; default:
+            architecture.json beside the weights, else ViT-H-14.
+        device: torch device.
+        dtype: of the network; the final product is float32 in any case.
+
+    Raises: MissingWeightsError, UsageError.
+    """
+    base, _, variant = name.partition("@")
+    variant = variant or "antialias"
+    if variant not in VARIANTS:
+        raise unknown_name(f"variant of {base}", variant, list(VARIANTS))
+    miniature = base.startswith("mini:")
+    if miniature and weights is None:
+        weights = miniature_folder("hpsv2")
+    published = HUB.get(base)
+    candidates = (*((published.filename,) if published else ()), *WEIGHT_FILES)
+    path = find_weights(weights, default=published, candidates=candidates, scorer=name)
+    folder = path.parent if weights is not None else None
+    config = read_architecture(architecture, folder, ARCHITECTURE)
+    network = load_clip(config, path, name).to(device=torch.device(device), dtype=torch_dtype(dtype)).eval()
+    tokenizer = open_tokenizer(config, folder, name)
+    size = config["vision_cfg"]["image_size"]
+    identity = {
+        "scorer": "hpsv2",
+        "weights": sha256_of_file(path),
+        "backbone": {"library": "open_clip", "architecture": config},
+        "decode": DECODE_RULE,
+        "resize": f"torch bicubic of the float tensor, antialias {VARIANTS[variant]}, long side {size}, "
+        "black pad to square",
+        "mean": CLIP_MEAN,
+        "std": CLIP_STD,
+        "dtype": dtype,
+        "tokenizer": tokenizer_identity(tokenizer),
+        "formula": FORMULA,
+        "versions": library_versions(),
+    }
+    info = ScorerInfo(
+        name=name,
+        variant=variant,
+        licence="Apache-2.0 (made by prefbench)" if miniature else LICENCE,
+        scale="raw cosine" if miniature else SCALE,
+        trained_on="miniature world (synthetic preferences)" if miniature else TRAINED_ON,
+        identity=identity,
+        token_limit=config["text_cfg"]["context_length"],
+    )
+    return HPSv2(network, tokenizer, info, image_size=size, antialias=VARIANTS[variant])

@@ -1,0 +1,349 @@
+"""ImageReward 1.0: reward of an image for a prompt, learnt from expert rankings.
+
+    score = (mlp(first token of the text encoder, which attends to the image) - 0.16717) / 1.03334
+
+Standardised on its authors' test set, so about -2 to 2 and unbounded. Higher is better. It reads only 35
+tokens of a prompt.
+
+Upstream: THUDM/ImageReward@0f5fa3e ImageReward/ImageReward.py, models/BLIP of the 1.5 package.
+* The released code's: BLIP ViT-L/16 at 224, BERT with cross-attention in every layer, MLP
+  768-1024-128-64-16-1 without non-linearities (dropout between, no effect here), bert-base-uncased padded to
+  35 tokens, bicubic short side and centre crop, float32.
+* Differences: built on transformers' own BLIP (vision LayerNorm eps 1e-6 as in the original, not
+  transformers' 1e-5); weights are loaded strictly, where the original tolerates missing keys; pairs are
+  batched; one decode path (image_io.py).
+* Its README gives 0.5811, 0.2745, -1.4132, -2.0296 for its four example images.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import (
+    BlipTextConfig,
+    BlipTextModel,
+    BlipVisionConfig,
+    BlipVisionModel,
+    PreTrainedTokenizerBase,
+)
+
+from prefbench.bench.atomic import write_bytes, write_json, write_text
+from prefbench.bench.exceptions import MissingWeightsError
+from prefbench.scorers.bert_tokenizer import VOCABULARY_FILE, build_tokenizer
+from prefbench.scorers.batching import score_in_batches
+from prefbench.scorers.clip_tokenizer import vocabulary_hash
+from prefbench.scorers.fingerprint import library_versions, sha256_of_file
+from prefbench.scorers.image_io import DECODE_RULE, open_rgb
+from prefbench.scorers.imagereward_keys import UNUSED_KEYS, original_to_ours
+from prefbench.scorers.info import ScorerInfo
+from prefbench.scorers.open_clip_tower import ARCHITECTURE_FILE, half_bytes, read_architecture
+from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_and_center_crop
+from prefbench.scorers.protocol import ImageSource
+from prefbench.scorers.weights import (
+    HubFile,
+    SkipRandomInit,
+    WeightsArgument,
+    download,
+    find_weights,
+    load_strict,
+    miniature_folder,
+    read_state_dict,
+    torch_dtype,
+)
+
+__all__ = [
+    "ARCHITECTURE",
+    "HUB",
+    "ImageReward",
+    "ImageRewardNetwork",
+    "build",
+    "forward",
+    "load",
+    "save_folder",
+]
+
+# ImageReward/utils.py names repository and files; the revision is the one in public use.
+HUB = HubFile("THUDM/ImageReward", "5736be03b2652728fb87788c9797b0570450ab72", "ImageReward.pt")
+VOCABULARY = HubFile("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", "vocab.txt")
+WEIGHT_FILES = ("model.safetensors", "ImageReward.safetensors", "ImageReward.pt")
+MED_CONFIG_FILE = "med_config.json"
+
+# ImageReward.py `self.mean`, `self.std`: statistics of the reward on its test set [CODE].
+MEAN = 0.16717362830052426
+STD = 1.0333394966054072
+# ImageReward.py `score`: max_length=35 [CODE].
+TOKEN_LIMIT = 35
+
+# models/BLIP/blip.py `create_vit("large")` and med_config.json of the weights' repository [CODE].
+ARCHITECTURE: dict[str, Any] = {
+    "vision": {
+        "image_size": 224,
+        "patch_size": 16,
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+    },
+    "text": {
+        "vocab_size": 30524,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 512,
+    },
+    "mlp": [1024, 128, 64, 16],
+    "token_limit": TOKEN_LIMIT,
+}
+# models/BLIP/vit.py: partial(nn.LayerNorm, eps=1e-6); med_config.json: layer_norm_eps 1e-12 [CODE].
+VISION_EPS = 1e-6
+TEXT_EPS = 1e-12
+
+LICENCE = "Apache-2.0"
+TRAINED_ON = "ImageRewardDB (expert rankings)"
+SCALE = "standardised reward, about -2 to 2, unbounded"
+FORMULA = f"(mlp(first token) - {MEAN}) / {STD}, head float32"
+
+
+class ImageRewardNetwork(nn.Module):
+    """BLIP vision tower, BERT with cross-attention, and the reward head."""
+
+    def __init__(self, architecture: dict[str, Any]) -> None:
+        super().__init__()
+        vision, text = architecture["vision"], architecture["text"]
+        # transformers' own initializer_range for this tower is 1e-10, which cannot be trained from.
+        self.vision = BlipVisionModel(
+            BlipVisionConfig(layer_norm_eps=VISION_EPS, initializer_range=0.02, **vision)
+        )
+        # is_decoder=True only makes transformers build the cross-attention; `forward` asks for a
+        # bidirectional mask.
+        self.text = BlipTextModel(
+            BlipTextConfig(
+                encoder_hidden_size=vision["hidden_size"],
+                layer_norm_eps=TEXT_EPS,
+                is_decoder=True,
+                # Not read by an encoder; transformers' defaults lie outside a small vocabulary.
+                bos_token_id=None,
+                eos_token_id=None,
+                sep_token_id=None,
+                **text,
+            ),
+            add_pooling_layer=False,
+        )
+        first, second, third, fourth = architecture["mlp"]
+        # The places of the dropouts matter: the weights' keys count them.
+        self.mlp = nn.Sequential(
+            nn.Linear(text["hidden_size"], first),
+            nn.Dropout(0.2),
+            nn.Linear(first, second),
+            nn.Dropout(0.2),
+            nn.Linear(second, third),
+            nn.Dropout(0.1),
+            nn.Linear(third, fourth),
+            nn.Linear(fourth, 1),
+        )
+
+
+def build(architecture: dict[str, Any]) -> ImageRewardNetwork:
+    """The network with random weights from torch's current seed.
+
+    Args:
+        architecture: as `ARCHITECTURE`: `vision` and `text` in transformers' words, `mlp` the four hidden
+            widths.
+
+    Raises: MissingWeightsError for a missing field.
+    """
+    missing = {"vision", "text", "mlp"} - architecture.keys()
+    if missing:
+        raise MissingWeightsError(
+            f"The ImageReward architecture lacks {', '.join(sorted(missing))}. State every one of them."
+        )
+    return ImageRewardNetwork(architecture)
+
+
+def forward(network: ImageRewardNetwork, pixels: Tensor, tokens: Tensor) -> Tensor:
+    """Scores of B pairs, differentiable.
+
+    Args:
+        network: tower, text encoder and head.
+        pixels: (B, 3, S, S), normalised.
+        tokens: int64 (B, 2, L): token ids, and 1 for a token or 0 for padding.
+
+    Returns: float32 (B,).
+    """
+    image = network.vision(pixel_values=pixels).last_hidden_state
+    text = network.text(
+        input_ids=tokens[:, 0],
+        attention_mask=tokens[:, 1],
+        encoder_hidden_states=image,
+        encoder_attention_mask=torch.ones(image.shape[:2], dtype=torch.long, device=image.device),
+        is_decoder=False,
+    )
+    reward: Tensor = network.mlp(text.last_hidden_state[:, 0].float())
+    return (reward[:, 0] - MEAN) / STD
+
+
+@dataclass
+class ImageReward:
+    """A loaded ImageReward."""
+
+    network: ImageRewardNetwork
+    tokenizer: PreTrainedTokenizerBase
+    info: ScorerInfo
+    image_size: int
+    token_limit: int
+    batch_size: int = 16
+
+    def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
+        """B images -> normalised float32 (B, 3, S, S)."""
+        return normalise(
+            torch.stack(
+                [resize_and_center_crop(open_rgb(image), self.image_size, crop="round") for image in images]
+            )
+        )
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """B texts -> int64 (B, 2, L): ids and mask, padded to L, cut at L with [SEP] kept last."""
+        encoded = self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.token_limit,
+            return_tensors="pt",
+        )
+        return torch.stack([encoded["input_ids"], encoded["attention_mask"]], dim=1)
+
+    def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
+        """Which prompts have more tokens than ImageReward reads (35, [CLS] and [SEP] included), shape
+        (N,)."""
+        lengths = map(len, self.tokenizer(list(prompts), verbose=False)["input_ids"])
+        return np.fromiter((length > self.token_limit for length in lengths), dtype=bool, count=len(prompts))
+
+    def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
+        """See `Scorer.score`."""
+        return score_in_batches(
+            images,
+            prompts,
+            scorer=self.info.name,
+            network=self.network,
+            batch_size=self.batch_size,
+            prepare=lambda batch, texts: (self.preprocess(batch), self.tokenize(texts)),
+            forward=forward,
+        )
+
+
+def load(
+    name: str,
+    *,
+    weights: WeightsArgument = None,
+    architecture: dict[str, Any] | str | PathLike[str] | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> ImageReward:
+    """Load `imagereward` or `mini:imagereward`.
+
+    Args:
+        name: as typed.
+        weights: None (hub, or the package for the miniature), ImageReward.pt, a folder, or a hub id. Beside
+            it may lie med_config.json and vocab.txt (else bert-base-uncased's from the hub).
+        architecture: as `ARCHITECTURE`, dict or JSON file; default: architecture.json or med_config.json
+            beside the weights, else the published sizes.
+        device: torch device.
+        dtype: of both encoders; the head is float32 in any case.
+
+    Raises: MissingWeightsError, UsageError.
+    """
+    miniature = name.startswith("mini:")
+    if miniature and weights is None:
+        weights = miniature_folder("imagereward")
+    path = find_weights(weights, default=HUB, candidates=WEIGHT_FILES, scorer=name)
+    folder = path.parent if weights is not None else None
+    config = read_architecture(architecture, folder, _with_med_config(folder))
+    with SkipRandomInit():
+        network = build(config)
+    state = {original_to_ours(key): value for key, value in read_state_dict(path, name).items()}
+    load_strict(network, state, scorer=name, source=path, ignore=UNUSED_KEYS)
+    for encoder in (network.vision, network.text):
+        encoder.to(dtype=torch_dtype(dtype))
+    network = network.to(torch.device(device)).eval()
+    tokenizer = _read_tokenizer(folder, name)
+    limit = config.get("token_limit", TOKEN_LIMIT)
+    if len(tokenizer) > config["text"]["vocab_size"]:
+        raise MissingWeightsError(
+            f"Scorer {name}: the tokenizer has {len(tokenizer)} tokens and the text encoder "
+            f"{config['text']['vocab_size']}. "
+            f"Put the matching {VOCABULARY_FILE} beside {path}."
+        )
+    size = config["vision"]["image_size"]
+    identity = {
+        "scorer": "imagereward",
+        "weights": sha256_of_file(path),
+        "backbone": {"library": "transformers BlipVisionModel, BlipTextModel", "architecture": config},
+        "decode": DECODE_RULE,
+        "resize": f"pillow bicubic antialiased, short side {size}, centre crop (round)",
+        "mean": CLIP_MEAN,
+        "std": CLIP_STD,
+        "dtype": dtype,
+        "tokenizer": {
+            "kind": "bert-base-uncased WordPiece",
+            "limit": limit,
+            "vocabulary": vocabulary_hash(tokenizer),
+        },
+        "formula": FORMULA,
+        "versions": library_versions(),
+    }
+    info = ScorerInfo(
+        name=name,
+        variant=None,
+        licence="Apache-2.0 (made by prefbench)" if miniature else LICENCE,
+        scale="reward on the published scale's formula" if miniature else SCALE,
+        trained_on="miniature world (synthetic preferences)" if miniature else TRAINED_ON,
+        identity=identity,
+        token_limit=limit,
+    )
+    return ImageReward(network, tokenizer, info, image_size=size, token_limit=limit)
+
+
+# med_config.json's words that BlipTextConfig shares.
+MED_KEYS = tuple(ARCHITECTURE["text"])
+
+
+def _with_med_config(folder: Path | None) -> dict[str, Any]:
+    if folder is None or not (folder / MED_CONFIG_FILE).is_file():
+        return ARCHITECTURE
+    try:
+        med = json.loads((folder / MED_CONFIG_FILE).read_text(encoding="utf-8"))
+        return {**ARCHITECTURE, "text": {key: med[key] for key in MED_KEYS}}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MissingWeightsError(
+            f"{folder / MED_CONFIG_FILE} cannot be used ({error!r}). Restore the published file."
+        ) from error
+
+
+def _read_tokenizer(folder: Path | None, name: str) -> PreTrainedTokenizerBase:
+    own = folder / VOCABULARY_FILE if folder is not None and (folder / VOCABULARY_FILE).is_file() else None
+    return build_tokenizer(own or download(VOCABULARY, name))
+
+
+def save_folder(
+    folder: Path, network: ImageRewardNetwork, architecture: dict[str, Any], vocabulary: Sequence[str]
+) -> None:
+    """Write a folder that `load(weights=folder)` reads: architecture.json, float16 model.safetensors,
+    vocab.txt.
+
+    Args:
+        folder: created if needed.
+        network: as `build(architecture)` made it.
+        architecture: written as given; `text.vocab_size` must be len(vocabulary) + 2 (for [DEC] and [ENC]).
+        vocabulary: WordPiece tokens in order of id.
+    """
+    write_json(folder / ARCHITECTURE_FILE, architecture)
+    write_bytes(folder / "model.safetensors", half_bytes(network.state_dict()))
+    write_text(folder / VOCABULARY_FILE, "\n".join(vocabulary) + "\n")

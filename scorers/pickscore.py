@@ -1,0 +1,280 @@
+"""PickScore v1: how much people on Pick-a-Pic would prefer this image for this prompt.
+
+    score = exp(logit_scale) * cos(image embedding, text embedding)
+
+Unit: logits of a choice between images of one prompt; exp(logit_scale) is about 100 in the published weights,
+so scores lie at about 18 to 24. Higher is better. Differences within one prompt mean something, differences
+between prompts less so.
+
+Upstream: yuvalkirstain/PickScore README; transformers `CLIPModel` and its image processor.
+* The upstream example's: CLIP ViT-H/14, bicubic short side 224, centre crop, CLIP mean and deviation, 77
+  tokens, float32.
+* Differences: one decode path for all scorers (image_io.py). The embeddings are projected here from the
+  pooled output, because `get_image_features` returns a tensor in transformers 4 and an output object in 5.
+  The crop is the one of transformers' processor (floor), resampled by Pillow as in transformers 4.
+* Other public code prints the same model as raw cosine (about 0.22) or divided by 26; this is the scale of
+  the paper's tables.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerBase
+
+from prefbench.bench.atomic import write_bytes, write_json
+from prefbench.bench.exceptions import MissingWeightsError
+from prefbench.scorers.batching import score_in_batches
+from prefbench.scorers.clip_tokenizer import bundled_tokenizer, has_tokenizer, read_tokenizer, vocabulary_hash
+from prefbench.scorers.fingerprint import library_versions, sha256_of_file
+from prefbench.scorers.image_io import DECODE_RULE, open_rgb
+from prefbench.scorers.info import ScorerInfo
+from prefbench.scorers.open_clip_tower import half_bytes
+from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_and_center_crop
+from prefbench.scorers.protocol import ImageSource
+from prefbench.scorers.weights import (
+    HubFile,
+    SkipRandomInit,
+    WeightsArgument,
+    find_weights,
+    load_strict,
+    miniature_folder,
+    read_state_dict,
+    torch_dtype,
+)
+
+__all__ = ["ARCHITECTURE", "HUB", "PickScore", "build", "forward", "load", "save_folder"]
+
+# README of yuvalkirstain/PickScore names the repository; the revision is the one in public use
+# (model.safetensors, 3.94 GB).
+HUB = HubFile("yuvalkirstain/PickScore_v1", "a4e4367c6dfa7288a00c550414478f865b875800", "model.safetensors")
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+# Buffers that transformers 4 saved and 5 does not have.
+IGNORED_KEYS = ("*.position_ids",)
+
+# CLIP ViT-H/14 as laion/CLIP-ViT-H-14-laion2B-s32B-b79K states it in its config.json; plain GELU, 1280 = 16 x
+# 80.
+ARCHITECTURE: dict[str, Any] = {
+    "projection_dim": 1024,
+    "text_config": {
+        "hidden_act": "gelu",
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "max_position_embeddings": 77,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 24,
+        "projection_dim": 1024,
+        "vocab_size": 49408,
+        "bos_token_id": 49406,
+        "eos_token_id": 49407,
+    },
+    "vision_config": {
+        "hidden_act": "gelu",
+        "hidden_size": 1280,
+        "image_size": 224,
+        "intermediate_size": 5120,
+        "num_attention_heads": 16,
+        "num_hidden_layers": 32,
+        "patch_size": 14,
+        "projection_dim": 1024,
+    },
+}
+
+LICENCE = "none stated for the weights (code MIT)"
+TRAINED_ON = "Pick-a-Pic v1 (human choices)"
+SCALE = "logit-scaled cosine, about 18-24"
+FORMULA = "exp(logit_scale) * cosine, float32"
+
+
+def build(architecture: dict[str, Any]) -> CLIPModel:
+    """The network with random weights from torch's current seed.
+
+    Args:
+        architecture: a transformers CLIPConfig as a dict: `text_config`, `vision_config`, `projection_dim`.
+    """
+    return CLIPModel(CLIPConfig(**architecture))
+
+
+def forward(network: CLIPModel, pixels: Tensor, tokens: Tensor) -> Tensor:
+    """Scores of B pairs, differentiable.
+
+    Args:
+        network: a transformers CLIPModel.
+        pixels: (B, 3, S, S), normalised.
+        tokens: (B, L) token ids; what follows the end token is not read (attention is causal).
+
+    Returns: float32 (B,).
+    """
+    # The pooled outputs are vectors before projection in transformers 4 and 5 alike.
+    image = network.visual_projection(network.vision_model(pixel_values=pixels).pooler_output)
+    text = network.text_projection(network.text_model(input_ids=tokens).pooler_output)
+    cosine = (normalize(image.float(), dim=-1) * normalize(text.float(), dim=-1)).sum(dim=-1)
+    return network.logit_scale.float().exp() * cosine
+
+
+@dataclass
+class PickScore:
+    """A loaded PickScore."""
+
+    network: CLIPModel
+    tokenizer: PreTrainedTokenizerBase
+    info: ScorerInfo
+    image_size: int
+    token_limit: int
+    batch_size: int = 16
+
+    def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
+        """B images -> normalised float32 (B, 3, S, S)."""
+        return normalise(
+            torch.stack(
+                [resize_and_center_crop(open_rgb(image), self.image_size, crop="floor") for image in images]
+            )
+        )
+
+    def tokenize(self, prompts: Sequence[str]) -> Tensor:
+        """B texts -> int64 (B, L): padded to L, cut at L with the end token kept last."""
+        encoded = self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.token_limit,
+            return_tensors="pt",
+        )
+        ids: Tensor = encoded["input_ids"]
+        return ids
+
+    def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
+        """Which prompts have more tokens than the text tower reads, shape (N,)."""
+        lengths = map(len, self.tokenizer(list(prompts), verbose=False)["input_ids"])
+        return np.fromiter((length > self.token_limit for length in lengths), dtype=bool, count=len(prompts))
+
+    def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
+        """See `Scorer.score`."""
+        return score_in_batches(
+            images,
+            prompts,
+            scorer=self.info.name,
+            network=self.network,
+            batch_size=self.batch_size,
+            prepare=lambda batch, texts: (self.preprocess(batch), self.tokenize(texts)),
+            forward=forward,
+        )
+
+
+def load(
+    name: str,
+    *,
+    weights: WeightsArgument = None,
+    architecture: dict[str, Any] | str | PathLike[str] | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> PickScore:
+    """Load `pickscore` or `mini:pickscore`.
+
+    Args:
+        name: as typed.
+        weights: None (hub, or the package for the miniature), a transformers folder, a weights file, or a hub
+            id.
+        architecture: CLIPConfig as a dict or a JSON file; default: config.json beside the weights, else
+            ViT-H/14.
+        device: torch device.
+        dtype: of the network; the final product is float32 in any case.
+
+    Raises: MissingWeightsError, UsageError.
+    """
+    miniature = name.startswith("mini:")
+    if miniature and weights is None:
+        weights = miniature_folder("pickscore")
+    path = find_weights(weights, default=HUB, candidates=WEIGHT_FILES, scorer=name)
+    folder = path.parent if weights is not None else None
+    config = _read_config(architecture, folder)
+    with SkipRandomInit():
+        network = build(config)
+    load_strict(network, read_state_dict(path, name), scorer=name, source=path, ignore=IGNORED_KEYS)
+    network = network.to(device=torch.device(device), dtype=torch_dtype(dtype)).eval()
+    tokenizer = (
+        read_tokenizer(folder) if folder is not None and has_tokenizer(folder) else bundled_tokenizer()
+    )
+    size, limit = network.config.vision_config.image_size, network.config.text_config.max_position_embeddings
+    if len(tokenizer) > network.config.text_config.vocab_size:
+        raise MissingWeightsError(
+            f"Scorer {name}: the tokenizer has {len(tokenizer)} tokens and the text tower "
+            f"{network.config.text_config.vocab_size}. Put the matching tokenizer files beside {path}."
+        )
+    identity = {
+        "scorer": "pickscore",
+        "weights": sha256_of_file(path),
+        "backbone": {"library": "transformers CLIPModel", "architecture": config},
+        "decode": DECODE_RULE,
+        "resize": f"pillow bicubic antialiased, short side {size}, centre crop (floor)",
+        "mean": CLIP_MEAN,
+        "std": CLIP_STD,
+        "dtype": dtype,
+        "tokenizer": {
+            "kind": "transformers CLIPTokenizer",
+            "limit": limit,
+            "vocabulary": vocabulary_hash(tokenizer),
+        },
+        "formula": FORMULA,
+        "versions": library_versions(),
+    }
+    info = ScorerInfo(
+        name=name,
+        variant=None,
+        licence="Apache-2.0 (made by prefbench)" if miniature else LICENCE,
+        scale="logit-scaled cosine" if miniature else SCALE,
+        trained_on="miniature world (synthetic preferences)" if miniature else TRAINED_ON,
+        identity=identity,
+        token_limit=limit,
+    )
+    return PickScore(network, tokenizer, info, image_size=size, token_limit=limit)
+
+
+def _read_config(
+    architecture: dict[str, Any] | str | PathLike[str] | None, folder: Path | None
+) -> dict[str, Any]:
+    if isinstance(architecture, dict):
+        return architecture
+    if architecture is None:
+        if folder is None or not (folder / "config.json").is_file():
+            return ARCHITECTURE
+        architecture = folder / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(Path(architecture).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MissingWeightsError(f"Architecture file {architecture} cannot be read ({error}).") from error
+    # Which transformers wrote the file and in which type does not decide a score.
+    return {
+        key: value
+        for key, value in config.items()
+        if key in ("projection_dim", "text_config", "vision_config")
+    }
+
+
+def save_folder(
+    folder: Path,
+    network: CLIPModel,
+    architecture: dict[str, Any],
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> None:
+    """Write a folder that `load(weights=folder)` reads: config.json, float16 model.safetensors, tokenizer
+    files.
+
+    Args:
+        folder: created if needed.
+        network: as `build(architecture)` made it.
+        architecture: written as config.json.
+        tokenizer: a transformers CLIP tokenizer; None where it is CLIP's own.
+    """
+    write_json(folder / "config.json", {"model_type": "clip", "architectures": ["CLIPModel"], **architecture})
+    write_bytes(folder / "model.safetensors", half_bytes(network.state_dict()))
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)

@@ -1,0 +1,42 @@
+"""What every scorer can do. There is no base class: a scorer is any object with these members."""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from prefbench.scorers.info import ScorerInfo
+
+__all__ = ["ImageSource", "Scorer"]
+
+ImageSource = Image | str | PathLike[str]
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """(image, prompt) -> one float."""
+
+    info: ScorerInfo
+    batch_size: int
+    """Pairs that pass through the network at once. It changes memory and speed, never a score."""
+
+    def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
+        """Score image i under prompt i.
+
+        Args:
+            images: N PIL images or paths.
+            prompts: N texts; a prompt-blind scorer takes them and ignores them.
+
+        Returns: float64 array (N,), on the scale that `info.scale` states.
+
+        Raises:
+            DataError: an unreadable image, lists of unequal length or empty, or a score that is not finite.
+        """
+        ...
+
+    def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
+        """Which prompts are longer than the scorer reads, shape (N,)."""
+        ...

@@ -1,0 +1,76 @@
+"""Scorers by name."""
+
+from os import PathLike
+from typing import Any, Protocol
+
+from prefbench.bench.registry import Registry
+from prefbench.scorers.protocol import Scorer
+
+__all__ = ["REGISTRY", "TABLE", "Loader", "load_scorer"]
+
+# Name -> callable(name, *, weights, architecture, device, dtype) -> Scorer. A variant follows an "@" and is
+# the loader's business.
+TABLE = {
+    "pickscore": "prefbench.scorers.pickscore:load",
+    "hpsv2.0": "prefbench.scorers.hpsv2:load",
+    "hpsv2.1": "prefbench.scorers.hpsv2:load",
+    "imagereward": "prefbench.scorers.imagereward:load",
+    "aesthetic.v1": "prefbench.scorers.aesthetic:load",
+    "aesthetic.v2": "prefbench.scorers.aesthetic:load",
+    "clip:openai-vit-l-14:cos": "prefbench.scorers.clip:load",
+    "clip:openai-vit-l-14:cos100": "prefbench.scorers.clip:load",
+    "clip:openai-vit-b-32:clipscore": "prefbench.scorers.clip:load",
+    "clip:vit-h-14-laion2b:letterbox": "prefbench.scorers.clip:load",
+    "mini:pickscore": "prefbench.scorers.pickscore:load",
+    "mini:hpsv2": "prefbench.scorers.hpsv2:load",
+    "mini:imagereward": "prefbench.scorers.imagereward:load",
+    "mini:clip": "prefbench.scorers.clip:load",
+    "mini:aesthetic": "prefbench.scorers.aesthetic:load",
+    "mini:truth": "prefbench.bench.miniature.truth:load",
+}
+
+
+class Loader(Protocol):
+    """What a name in the table, or an entry point of the group `prefbench.scorers`, resolves to."""
+
+    def __call__(
+        self,
+        name: str,
+        *,
+        weights: str | PathLike[str] | None,
+        architecture: dict[str, Any] | str | PathLike[str] | None,
+        device: str,
+        dtype: str,
+    ) -> Scorer:
+        """Load the scorer that `name` (variant included) asks for."""
+        ...
+
+
+REGISTRY: Registry[Loader] = Registry("scorer", TABLE, group="prefbench.scorers")
+
+
+def load_scorer(
+    name: str,
+    *,
+    weights: str | PathLike[str] | None = None,
+    architecture: dict[str, Any] | str | PathLike[str] | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Scorer:
+    """A scorer ready to score.
+
+    Args:
+        name: of the table or of an installed plug-in, with an optional `@variant`: "hpsv2.1@legacy-noaa".
+        weights: None for the published weights at their pinned revision, a file or folder, or a hub id.
+        architecture: sizes that replace the published ones (dict or JSON file), so that a small model runs
+            the same code.
+        device: torch device.
+        dtype: "float32", "float16" or "bfloat16" for the network; the final product or head is float32 in any
+            case.
+
+    Raises:
+        UsageError: unknown name, variant or dtype, with the nearest known one.
+        MissingWeightsError: weights that are absent, corrupt or do not fit.
+    """
+    loader = REGISTRY.get(name.partition("@")[0])
+    return loader(name, weights=weights, architecture=architecture, device=device, dtype=dtype)

@@ -1,0 +1,235 @@
+"""Where weights come from and how they enter a network: pinned, running no code, completely or not at all."""
+
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from prefbench.bench.exceptions import MissingWeightsError, UsageError
+
+__all__ = [
+    "DTYPES",
+    "HubFile",
+    "SkipRandomInit",
+    "WeightsArgument",
+    "beside",
+    "download",
+    "find_weights",
+    "load_strict",
+    "miniature_folder",
+    "read_state_dict",
+    "torch_dtype",
+]
+
+WeightsArgument = str | PathLike[str] | None
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a hub repository at a pinned revision."""
+
+    repo: str
+    revision: str
+    filename: str
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.revision}/{self.filename}"
+
+
+def torch_dtype(dtype: str) -> torch.dtype:
+    """The torch type behind a name. Raises UsageError for any other name."""
+    if dtype not in DTYPES:
+        raise UsageError(f"Unknown dtype {dtype!r} for a scorer. Known: {', '.join(DTYPES)}.")
+    return DTYPES[dtype]
+
+
+def miniature_folder(part: str) -> Path:
+    """Folder of a miniature scorer's weights inside the package, e.g. part "pickscore".
+
+    Raises: MissingWeightsError if this installation does not have it.
+    """
+    folder = Path(str(files("prefbench.bench.miniature"))) / "weights" / "scorers" / part
+    if not folder.is_dir():
+        raise MissingWeightsError(
+            f"The weights of mini:{part} are not part of this installation ({folder} does not exist). "
+            "Reinstall prefbench, build them with `python -m prefbench.bench.miniature.build`, or give "
+            "weights= a folder."
+        )
+    return folder
+
+
+def download(file: HubFile, scorer: str) -> Path:
+    """The local copy of a hub file, fetched into the hub's own cache where it is not there yet.
+
+    Raises: MissingWeightsError if the hub cannot be reached or does not have the file.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(file.repo, file.filename, revision=file.revision))
+    except Exception as error:  # whichever HTTP library the hub's client uses has its own errors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MissingWeightsError(
+            f"Scorer {scorer}: {file} could not be fetched from the model hub ({reason}). "
+            f"Fetch {file.filename} from {file.repo} on a machine with access and give its path: "
+            f"weights=PATH, or --weights {scorer}=PATH on the command line."
+        ) from error
+
+
+def find_weights(
+    weights: WeightsArgument, *, default: HubFile | None, candidates: tuple[str, ...], scorer: str
+) -> Path:
+    """The weights file that `weights` means.
+
+    Args:
+        weights: None for the pinned default; a file; a folder that has one of `candidates`; or
+            "owner/name[@revision]" on the hub, from which the default's file name is taken.
+        default: published file, or None where the hub has none.
+        candidates: file names looked for in a folder, best first.
+        scorer: name for messages.
+
+    Raises: MissingWeightsError.
+    """
+    if weights is None:
+        if default is None:
+            raise MissingWeightsError(
+                f"Scorer {scorer} has no published weights on the hub: give weights=PATH."
+            )
+        return download(default, scorer)
+    path = Path(weights)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return beside(path, candidates, scorer=scorer, what="weights")
+    hub_name = HUB_NAME.fullmatch(str(weights))
+    if hub_name and default is not None:
+        return download(HubFile(hub_name["repo"], hub_name["revision"] or "main", default.filename), scorer)
+    raise MissingWeightsError(
+        f"Scorer {scorer}: weights path {path} does not exist. Give a file or a folder with one of: "
+        f"{', '.join(candidates)}."
+    )
+
+
+def beside(folder: Path, candidates: tuple[str, ...], *, scorer: str, what: str) -> Path:
+    """The first of `candidates` in `folder`. Raises MissingWeightsError that lists them."""
+    for name in candidates:
+        if (folder / name).is_file():
+            return folder / name
+    raise MissingWeightsError(f"Scorer {scorer}: {folder} has no {what}: looked for {', '.join(candidates)}.")
+
+
+def read_state_dict(path: Path, scorer: str) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file or a torch checkpoint, without running code from the file.
+
+    A checkpoint that wraps them in {"state_dict": ...} (HPSv2's does) is unwrapped.
+
+    Raises:
+        MissingWeightsError: corrupt, truncated, a pickle that needs more than tensors, or no state dict
+            inside.
+    """
+    try:
+        loaded: Any = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+    except pickle.UnpicklingError as error:
+        raise MissingWeightsError(
+            f"Scorer {scorer}: {path} is a pickle that needs more than tensors to load "
+            f"({str(error).strip().splitlines()[0]}), so it could run code and is refused. "
+            "Convert it to safetensors in an environment that you trust it in."
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise MissingWeightsError(
+            f"Scorer {scorer}: weights file {path} cannot be read ({_reason(path, error)}). "
+            "Download it again, or give another path."
+        ) from error
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise MissingWeightsError(
+            f"Scorer {scorer}: {path} holds {type(loaded).__name__} and not a state dict (tensors by name). "
+            "Save `model.state_dict()`, best as safetensors."
+        )
+    return loaded
+
+
+def _torch_load(path: Path) -> Any:
+    # Only the zip format can be mapped; a mapped file costs no second copy of 4 GB.
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.is_file() and path.stat().st_size == 0:
+        return "the file is empty"
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(24).startswith(b"version https://git-lfs"):
+                return "it is a Git LFS pointer, not the weights"
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+
+
+def load_strict(
+    network: nn.Module, state: dict[str, Tensor], *, scorer: str, source: Path, ignore: tuple[str, ...] = ()
+) -> None:
+    """Copy `state` into `network`; every key must be there, none more, all shapes equal.
+
+    Args:
+        network: receives the values in its own dtype.
+        state: tensors by name.
+        scorer: for messages.
+        source: file that they came from, for messages.
+        ignore: patterns of keys that the published file may have and the computation does not use.
+
+    Raises: MissingWeightsError that lists what is missing, unexpected or of another shape.
+    """
+    state = {
+        key: value for key, value in state.items() if not any(fnmatch(key, pattern) for pattern in ignore)
+    }
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    missing = sorted(expected.keys() - state.keys())
+    unexpected = sorted(state.keys() - expected.keys())
+    shapes = [
+        f"{key} {tuple(state[key].shape)} instead of {expected[key]}"
+        for key in sorted(expected.keys() & state.keys())
+        if tuple(state[key].shape) != expected[key]
+    ]
+    problems = [
+        f"{title} ({len(found)}): {', '.join(found[:8])}{', ...' if len(found) > 8 else ''}"
+        for title, found in (("missing", missing), ("unexpected", unexpected), ("other shape", shapes))
+        if found
+    ]
+    if problems:
+        raise MissingWeightsError(
+            f"Scorer {scorer}: {source} does not fit the architecture. {'; '.join(problems)}. "
+            "Give the weights of this scorer, or the matching architecture=."
+        )
+    network.load_state_dict(state, strict=True)
+
+
+class SkipRandomInit(TorchFunctionMode):
+    """Context in which random initialisers write zeros.
+
+    A network that is loaded strictly right after does not need its random values: for a ViT-H they take 20 s,
+    and they would disturb the caller's random state. Zeros rather than nothing, because some initialisers
+    draw until a value fits.
+    """
+
+    SKIPPED = frozenset((Tensor.normal_, Tensor.uniform_))
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Write zeros instead of random numbers, and do everything else as usual."""
+        if func in self.SKIPPED:
+            return args[0].zero_()
+        return func(*args, **(kwargs or {}))

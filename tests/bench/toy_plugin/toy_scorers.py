@@ -1,0 +1,56 @@
+"""Scorers that are one line of arithmetic, so that a test can say what a score must be. A plug-in as a third party writes it."""
+
+import time
+
+import numpy as np
+
+from prefbench.bench.prompts.prompt_set import Prompt, PromptSet, PromptSource
+from prefbench.scorers.info import ScorerInfo
+
+FORMULAS = {
+    "toy:bright": lambda pixels, prompt: pixels.mean(),
+    "toy:red": lambda pixels, prompt: pixels[..., 0].mean(),
+    "toy:blue": lambda pixels, prompt: pixels[..., 2].mean(),
+    "toy:words": lambda pixels, prompt: pixels[..., 1].mean() + len(prompt.split()),
+    "toy:slow": lambda pixels, prompt: time.sleep(0.02) or pixels[0].mean(),
+    "toy:nan": lambda pixels, prompt: np.nan if "cat" in prompt else 1.0,
+}
+
+
+class ToyScorer:
+    batch_size = 8
+
+    def __init__(self, name, weights):
+        self.formula = FORMULAS[name]
+        self.info = ScorerInfo(
+            name=name,
+            variant=None,
+            licence="none needed",
+            scale="0 to 255",
+            trained_on="nothing",
+            identity={"name": name, "weights": weights},
+            token_limit=6,
+            prompt_blind=name != "toy:words",
+        )
+
+    def score(self, images, prompts):
+        return np.array(
+            [self.formula(np.asarray(i, dtype=np.float64), p) for i, p in zip(images, prompts, strict=True)]
+        )
+
+    def truncated(self, prompts):
+        return np.array([len(prompt.split()) > self.info.token_limit for prompt in prompts])
+
+
+def load(name, *, weights, architecture, device, dtype):
+    return ToyScorer(name, weights)
+
+
+TWO = PromptSource(
+    "toy:two",
+    "1",
+    2,
+    "none needed",
+    "here",
+    lambda folder: PromptSet("toy:two", "1", (Prompt("a", "one"), Prompt("b", "two")), "0" * 64, "none needed", "here"),
+)

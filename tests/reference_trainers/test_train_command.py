@@ -1,0 +1,108 @@
+"""`prefbench train` as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from prefbench.bench.commands.train import train_command
+from prefbench.bench.exceptions import DataError, PrefbenchError, UsageError
+
+APP = typer.Typer()
+APP.command()(train_command)
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(APP, [str(argument) for argument in arguments], env={"COLUMNS": "80"})
+    if isinstance(result.exception, PrefbenchError):
+        raise result.exception
+    return result
+
+
+def places(pipeline: Path, manifest: Path, out: Path) -> list[object]:
+    return ["--backbone", pipeline, "--data", manifest, "--out", out, "--recipe", "miniature"]
+
+
+@pytest.mark.parametrize("method", ["sft", "diffusion_dpo"])
+def test_two_steps_end_with_a_checkpoint_and_a_second_call_does_nothing(
+    method: str, tiny_pipeline: Path, manifest: Path, tmp_path: Path
+):
+    arguments = [method, *places(tiny_pipeline, manifest, tmp_path / "out"), "--steps", 2, "--batch", 2]
+    result = run(*arguments, "--flip", 0.2)
+    assert result.exit_code == 0, result.output
+    assert "step 2/2" in result.output
+    assert "10 pairs (0 ties dropped, 2 labels flipped)" in " ".join(result.output.split())
+    assert (tmp_path / "out" / "model_index.json").is_file()
+    again = run(*arguments, "--flip", 0.2)
+    assert "Nothing to do" in again.output
+
+
+def test_dry_run_prints_every_constant_with_its_source_and_writes_nothing(tmp_path: Path):
+    out = tmp_path / "out"
+    result = run(
+        "diffusion_dpo", *places(Path("absent"), Path("absent.csv"), out), "--kappa", 700, "--dry-run"
+    )
+    assert result.exit_code == 0, result.output
+    lines = {line.split()[1]: line for line in result.output.splitlines() if line.startswith("│")}
+    assert "700" in lines["kappa"]
+    assert "--kappa" in lines["kappa"]
+    assert "ours" in lines["lr"]
+    assert {"steps", "caption_dropout", "hflip", "clip", "seed"} <= lines.keys()
+    assert not out.exists()
+
+
+def test_a_file_gives_way_to_options_and_both_are_named_as_sources(
+    tiny_pipeline: Path, manifest: Path, tmp_path: Path
+):
+    config = tmp_path / "mine.toml"
+    config.write_text("steps = 1\nbatch = 2\nkappa = 900.0\n")
+    where = places(tiny_pipeline, manifest, tmp_path / "out")
+    run("diffusion_dpo", *where, "--config", config, "--kappa", 800, "--set", "weight_decay=0.5")
+    constants = json.loads((tmp_path / "out" / "prefbench.json").read_text())["constants"]
+    assert constants["kappa"] == {"value": 800.0, "source": "--kappa"}
+    assert constants["steps"] == {"value": 1, "source": str(config)}
+    assert constants["weight_decay"] == {"value": 0.5, "source": "--set"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--set", "lr"], UsageError, "not of the form key=value"),
+        (["--set", "lr=1", "--lr", "1"], UsageError, "by --set and by --lr"),
+        (["--set", "lr=1", "--set", "lr=2"], UsageError, "lr twice"),
+        (["--set", "weightdecay=1"], UsageError, "Did you mean 'weight_decay'"),
+        (["--config", "absent.toml"], DataError, r"absent\.toml cannot be read"),
+        (["--recipe", "launchr"], UsageError, "Did you mean 'launcher'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments: list[str], error: type, message: str, tmp_path: Path):
+    with pytest.raises(error, match=message):
+        run("sft", *places(Path("p"), Path("d.csv"), tmp_path / "out"), *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("steps = ", "is not TOML"), ("[loop]\nsteps = 1", "is a table")]
+)
+def test_a_bad_settings_file_is_named(text: str, message: str, tmp_path: Path):
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(DataError, match=message):
+        run("sft", *places(Path("p"), Path("d.csv"), tmp_path / "out"), "--config", tmp_path / "bad.toml")
+
+
+def test_help_shows_examples_and_every_option():
+    text = run("--help").output
+    assert "Examples" in text
+    for option in (
+        "--backbone",
+        "--data",
+        "--out",
+        "--recipe",
+        "--kappa",
+        "--lora-rank",
+        "--flip-seed",
+        "--dry-run",
+    ):
+        assert option in text
