@@ -2,7 +2,7 @@
 
 from prefbench.bench.exceptions import UsageError
 
-__all__ = ["resolve_device"]
+__all__ = ["release_memory", "resolve_device"]
 
 
 def resolve_device(name: str) -> str:
@@ -23,3 +23,17 @@ def resolve_device(name: str) -> str:
             f"Device {name!r} cannot be used here: {reason}. Use auto, cpu, cuda or cuda:N."
         ) from error
     return name
+
+
+def release_memory(device: str) -> None:
+    """Give a GPU's memory back after a network went out of scope, so that the next one finds room.
+
+    On the CPU there is nothing to do: networks are freed by reference count.
+    """
+    if device.startswith("cuda"):
+        import gc
+
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()

@@ -59,6 +59,11 @@ class Registry(Generic[T]):
         self._scan()
         return list(self._targets)
 
+    def target(self, name: str) -> str:
+        """The "module:attribute" behind a known name."""
+        self._scan()
+        return self._targets[name]
+
     def __contains__(self, name: str) -> bool:
         return name in self.names()
 
@@ -73,7 +78,7 @@ class Registry(Generic[T]):
             raise unknown_name(self.kind, name, self.names())
         module, _, attribute = self._targets[name].partition(":")
         try:
-            return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+            return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise PrefbenchError(
                 f"The {self.kind} {name!r} is broken: importing {self._targets[name]} failed with "

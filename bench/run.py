@@ -4,7 +4,6 @@ Everything that can be wrong with the input is looked at before the first image 
 checkpoints, scorers, image sizes, and whether the folder belongs to this suite.
 """
 
-import gc
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pandas as pd
 
 from prefbench.bench.atomic import write_json
 from prefbench.bench.checkpoints.checkpoint import Checkpoint
-from prefbench.bench.device import resolve_device
+from prefbench.bench.device import release_memory, resolve_device
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.generate import DEFAULT_BATCH_SIZE, generate_missing
 from prefbench.bench.plan import Plan, PlannedSet, make_plan, plan_prompts, wanted_images
@@ -34,7 +33,7 @@ from prefbench.bench.run_folder import (
 )
 from prefbench.bench.run_report import sample_paths
 from prefbench.bench.scores_table import check_scores, write_scores
-from prefbench.bench.scoring import Judge, check_weights, meet_judges, score_missing, wanted_scores
+from prefbench.bench.scoring import Judge, check_weights, meet_judge, score_missing, wanted_scores
 from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.keys import score_key
 from prefbench.bench.store.ledger import Ledger
@@ -118,6 +117,7 @@ def run_suite(
                     device=work.device,
                     advance=advance,
                 )
+            release_memory(work.device)
         return _conclude(work, ledger, store, out, resamples, stages)
 
 
@@ -168,7 +168,8 @@ def _look(
     judges: dict[str, Judge] = {}
     with stages("check scorers", len(suite.electorate.scorers), "scorers") as advance:
         for name in suite.electorate.scorers:
-            judges |= meet_judges([name], [prompt.text for prompt in prompts], weights, device)
+            judges[name] = meet_judge(name, [prompt.text for prompt in prompts], weights, device)
+            release_memory(device)
             advance(1)
     return _Work(suite, sets, opened, judges, weights, device)
 
@@ -199,7 +200,7 @@ def _generate(work: _Work, ledger: Ledger, store: ImageStore, batch_size: int, s
                 batch_size=batch_size,
                 advance=advance,
             )
-        gc.collect()  # one checkpoint in memory at a time
+        release_memory(work.device)
 
 
 def _conclude(

@@ -1,10 +1,8 @@
 """Score what a run still lacks, one scorer in memory at a time."""
 
-import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +12,7 @@ from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.keys import score_key
 from prefbench.bench.store.ledger import Ledger, ScoreRow
 
-if TYPE_CHECKING:
-    from prefbench.scorers.protocol import Scorer
-
-__all__ = ["Judge", "check_weights", "meet_judges", "score_missing"]
+__all__ = ["Judge", "check_weights", "meet_judge", "score_missing"]
 
 CHUNK = 64
 """Images read, scored and recorded together; what a killed run loses at most."""
@@ -56,27 +51,25 @@ def check_weights(scorers: Sequence[str], weights: Mapping[str, str]) -> None:
             raise unknown_name("scorer of this suite in --weights", name, list(scorers))
 
 
-def meet_judges(
-    names: Sequence[str], prompts: Sequence[str], weights: Mapping[str, str], device: str
-) -> dict[str, Judge]:
-    """Load every scorer once and note who it is and how many prompts it cuts off.
+def meet_judge(name: str, prompts: Sequence[str], weights: Mapping[str, str], device: str) -> Judge:
+    """Load a scorer, note who it is and how many prompts it cuts off, and let it go.
 
     Args:
-        names: scorers of the electorate.
+        name: of the scorer.
         prompts: texts of the suite, one a prompt id.
         weights: scorer -> path, where its own are not to be used.
         device: a torch device.
 
     Raises:
-        UsageError: an unknown name. MissingWeightsError: weights that are absent or do not fit.
+        UsageError: an unknown name.
+        MissingWeightsError: weights that are absent or do not fit.
     """
-    judges = {}
-    for name in names:
-        with _loaded(name, weights, device) as scorer:
-            info = {field: getattr(scorer.info, field) for field in INFO_FIELDS}
-            cut = None if scorer.info.prompt_blind else int(np.sum(scorer.truncated(prompts)))
-            judges[name] = Judge(name, scorer.info.fingerprint, {**info, "name": name, "truncated": cut})
-    return judges
+    from prefbench.scorers.registry import load_scorer
+
+    scorer = load_scorer(name, weights=weights.get(name), device=device)
+    info = {field: getattr(scorer.info, field) for field in INFO_FIELDS}
+    cut = None if scorer.info.prompt_blind else int(np.sum(scorer.truncated(prompts)))
+    return Judge(name, scorer.info.fingerprint, {**info, "name": name, "truncated": cut})
 
 
 def score_missing(
@@ -96,7 +89,7 @@ def score_missing(
         ledger: of the run, all samples listed.
         store: of the run.
         prompts: id -> text.
-        weights: as in `meet_judges`.
+        weights: as in `meet_judge`.
         device: a torch device.
         advance: called with the number of scores that are done, those found first.
 
@@ -104,6 +97,8 @@ def score_missing(
         DataError: a score that is not finite, or the scorer changed since it was met.
         LedgerError: an image that is listed is gone or changed.
     """
+    from prefbench.scorers.registry import load_scorer
+
     wanted = wanted_scores(judge.fingerprint, ledger, prompts)
     done = ledger.scores(judge.fingerprint)
     missing = [(key, image, text) for key, (image, text) in wanted.items() if key not in done]
@@ -111,25 +106,24 @@ def score_missing(
     if not missing:
         return
     pixels = {key: row.pixels for key, row in ledger.images().items()}
-    with _loaded(judge.name, weights, device) as scorer:
-        if scorer.info.fingerprint != judge.fingerprint:
-            raise DataError(
-                f"Scorer {judge.name!r} changed while the run was going on: its weights were replaced. Run "
-                "again."
-            )
-        for start in range(0, len(missing), CHUNK):
-            chunk = missing[start : start + CHUNK]
-            images = [store.read(image, pixels[image]) for _, image, _ in chunk]
-            try:
-                scores = scorer.score(images, [text for _, _, text in chunk])
-            except DataError as error:
-                raise DataError(f"Scorer {judge.name!r}: {error}") from error
-            _check_scores(judge.name, scores, chunk, store)
-            ledger.add_scores(
-                ScoreRow(key, judge.name, judge.fingerprint, float(score))
-                for (key, _, _), score in zip(chunk, scores, strict=True)
-            )
-            advance(len(chunk))
+    scorer = load_scorer(judge.name, weights=weights.get(judge.name), device=device)
+    if scorer.info.fingerprint != judge.fingerprint:
+        raise DataError(
+            f"Scorer {judge.name!r} changed while the run was going on: its weights were replaced. Run again."
+        )
+    for start in range(0, len(missing), CHUNK):
+        chunk = missing[start : start + CHUNK]
+        images = [store.read(image, pixels[image]) for _, image, _ in chunk]
+        try:
+            scores = scorer.score(images, [text for _, _, text in chunk])
+        except DataError as error:
+            raise DataError(f"Scorer {judge.name!r}: {error}") from error
+        _check_scores(judge.name, scores, chunk, store)
+        ledger.add_scores(
+            ScoreRow(key, judge.name, judge.fingerprint, float(score))
+            for (key, _, _), score in zip(chunk, scores, strict=True)
+        )
+        advance(len(chunk))
 
 
 def wanted_scores(fingerprint: str, ledger: Ledger, prompts: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -159,20 +153,3 @@ def _check_scores(name: str, scores: Any, chunk: list[tuple[str, str, str]], sto
             "weights are broken, or its "
             "arithmetic overflowed: check the weights, or leave the scorer out of the electorate."
         )
-
-
-@contextmanager
-def _loaded(name: str, weights: Mapping[str, str], device: str) -> "Iterator[Scorer]":
-    """The scorer for the length of the block; its memory is given back before the next one is loaded."""
-    import torch
-
-    from prefbench.scorers.registry import load_scorer
-
-    scorer = load_scorer(name, weights=weights.get(name), device=device)
-    try:
-        yield scorer
-    finally:
-        del scorer
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()

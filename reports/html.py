@@ -54,8 +54,8 @@ def _source_hash(text: str) -> str:
 def policy(style: str, script: str) -> str:
     """The content security policy: this stylesheet, this script, embedded pictures, nothing else."""
     return (
-        f"default-src 'none'; style-src {_source_hash(style)}; script-src {_source_hash(script)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src {_source_hash(style)}; script-src {_source_hash(script)}; img-src "
+        "data:; base-uri 'none'; form-action 'none'"
     )
 
 

@@ -128,6 +128,6 @@ def palette_css() -> str:
         for level in range(1, LEVELS + 1)
     )
     return (
-        f"{_block('light')}\n@media screen and (prefers-color-scheme:dark){{{_block('dark')}}}\n"
-        f".tint-none{{background:var(--card)}}{classes}\n"
+        f"{_block('light')}\n@media screen and "
+        f"(prefers-color-scheme:dark){{{_block('dark')}}}\n.tint-none{{background:var(--card)}}{classes}\n"
     )

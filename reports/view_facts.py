@@ -134,9 +134,8 @@ class Facts:
         found = self.find(a, b, scorer)
         if found is None:
             raise DataError(
-                f"results.json: `comparisons` has no entry for {a!r} against {b!r} by {scorer!r} on "
-                f"slice 'all'. "
-                "Make the results again with the command that wrote them."
+                f"results.json: `comparisons` has no entry for {a!r} against {b!r} by {scorer!r} on slice "
+                "'all'. Make the results again with the command that wrote them."
             )
         return found
 
@@ -156,8 +155,8 @@ class Facts:
             word = {"better": "worse", "worse": "better"}.get(self.outcomes[b, a], "open")
         else:
             raise DataError(
-                f"results.json: `verdicts` has no entry for {a!r} against {b!r}. "
-                "Make the results again with the command that wrote them."
+                f"results.json: `verdicts` has no entry for {a!r} against {b!r}. Make the results again "
+                "with the command that wrote them."
             )
         states: dict[str, State] = {"better": "higher", "worse": "lower", "open": "open"}
         return states[word]
@@ -182,9 +181,8 @@ def read_facts(results: Mapping[str, Any]) -> Facts:
     """
     if results.get("schema") != 1:
         raise DataError(
-            f"results.json: schema {results.get('schema')!r}; this version of prefbench writes "
-            f"reports from schema 1. "
-            "Use the prefbench that wrote the results."
+            f"results.json: schema {results.get('schema')!r}; this version of prefbench writes reports from "
+            "schema 1. Use the prefbench that wrote the results."
         )
     try:
         checkpoints = tuple(results["checkpoints"])
@@ -205,8 +203,7 @@ def read_facts(results: Mapping[str, Any]) -> Facts:
     facts = Facts(checkpoints, voters, held_out, comparisons, outcomes, index)
     if not facts.candidates:
         raise DataError(
-            f"results.json: nothing is compared with the first checkpoint, {facts.baseline!r}, which "
-            f"is the baseline of the "
-            "report. Compare it with at least one other."
+            f"results.json: nothing is compared with the first checkpoint, {facts.baseline!r}, which is the "
+            "baseline of the report. Compare it with at least one other."
         )
     return facts

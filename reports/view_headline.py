@@ -117,7 +117,7 @@ def _title(facts: Facts, name: str) -> tuple[Span, ...]:
             return Span(f"All {others} checkpoints lose to "), base
         return Span(f"None of {others} checkpoints beats "), base
     if state == "open":
-        return one, Span(" and "), base, Span(" cannot be told apart, "), rate
+        return one, Span(" against "), base, Span(" stays open, "), rate
     return one, Span(" loses to "), base, Span(", "), rate
 
 

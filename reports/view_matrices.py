@@ -85,8 +85,8 @@ def _worth(agreement: Mapping[str, Any], voters: int) -> str:
     if correlation is None or effective is None:
         return f"{voters} votes; their correlation is not defined here (a scorer that only ties has none)."
     return (
-        f"{voters} votes, worth {effective:.1f} independent ones: "
-        f"the votes of two scorers correlate by {correlation:.2f} on average."
+        f"{voters} votes, worth {effective:.1f} independent ones: the votes of two scorers correlate by "
+        f"{correlation:.2f} on average."
     )
 
 

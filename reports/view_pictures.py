@@ -78,9 +78,8 @@ def _notes(
     notes = []
     if len(kept) < total:
         notes.append(
-            f"{len(kept):,} of {count(total, what, whats)} are listed: the worst losses, clearest "
-            f"wins and deepest "
-            "disagreements of every two checkpoints. The others are in the scores table only."
+            f"{len(kept):,} of {count(total, what, whats)} are listed: the worst losses, clearest wins and "
+            "deepest disagreements of every two checkpoints. The others are in the scores table only."
         )
     if not asked:
         notes.append("This report was made from a table of scores: there are no pictures to show.")
@@ -88,18 +87,17 @@ def _notes(
     flat = [picture for row in embedded.values() for picture in row if picture]
     if len(embedded) < len(kept):
         notes.append(
-            f"Pictures of {len(embedded):,} of {count(total, what, whats)} are embedded, chosen as "
-            f"the worst losses, "
-            "clearest wins and deepest disagreements of every two checkpoints, to keep this file small."
+            f"Pictures of {len(embedded):,} of {count(total, what, whats)} are embedded, chosen as the "
+            "worst losses, clearest wins and deepest disagreements of every two checkpoints, to keep this "
+            "file small."
         )
     originals = sum(picture.original for picture in flat)
     if flat and originals == len(flat):
         notes.append(f"Pictures are embedded as generated (up to {TINY_SIDE} pixels), pixel for pixel.")
     elif flat:
         notes.append(
-            f"Pictures are thumbnails: {picture_format().replace('WEBP', 'WebP')}, longest side at "
-            f"most {THUMB_SIDE} "
-            f"pixels, quality {QUALITY}. The scorers saw the originals."
+            f"Pictures are thumbnails: {picture_format().replace('WEBP', 'WebP')}, longest side at most "
+            f"{THUMB_SIDE} pixels, quality {QUALITY}. The scorers saw the originals."
         )
     return tuple(notes)
 

@@ -1,15 +1,36 @@
-"""What was run: suite, prompts, checkpoints, scorers; and the paragraph that can be pasted into a paper."""
+"""What was run: suite, prompts, checkpoints, scorers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prefbench.reports.view_facts import Facts
-from prefbench.reports.view_numbers import Name, count, join_words, number_word, split_name
+from prefbench.reports.view_methods import (
+    UNKNOWN,
+    intervals_text,
+    methods_text,
+    sampling_text,
+    seed_list,
+    seeds_text,
+    text_of,
+)
+from prefbench.reports.view_numbers import Name, count, join_words, split_name
 
-__all__ = ["CheckpointRecord", "Entry", "Record", "ScorerRecord", "facts_line", "methods_text", "record"]
+__all__ = ["CheckpointRecord", "Entry", "Record", "ScorerRecord", "facts_line", "record"]
 
-UNKNOWN = "not recorded"
+# What a reader asks first of a training card, and how it is called here.
+SUMMARY = {
+    "method": "method",
+    "kappa": "kappa",
+    "base": "from",
+    "lora_rank": "LoRA rank",
+    "steps": "steps",
+    "pairs_per_step": "pairs a step",
+    "seed": "seed",
+    "data": "data",
+    "data.source": "data",
+    "data.pairs": "pairs",
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,9 @@ class CheckpointRecord:
     name: Name
     role: str
     entries: tuple[Entry, ...]
+    identity: tuple[Entry, ...]
     training: tuple[Entry, ...]
+    rest_of_card: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -57,72 +80,14 @@ class Record:
     methods: tuple[str, ...]
 
 
-def _text(value: Any) -> str:
-    """A value of a card as text; nested tables keep their keys."""
-    if value is None or value == "":
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value)
-    return str(value)
-
-
-def _sampling(sampling: Mapping[str, Any] | None) -> str:
-    if not sampling:
-        return UNKNOWN
-    parts = []
-    if sampling.get("scheduler"):
-        scheduler = str(sampling["scheduler"])
-        parts.append("each pipeline's own scheduler" if scheduler == "pipeline default" else scheduler)
-    if sampling.get("steps") is not None:
-        parts.append(f"{sampling['steps']} steps")
-    if sampling.get("guidance") is not None:
-        parts.append(f"guidance {sampling['guidance']:g}")
-    if sampling.get("width") and sampling.get("height"):
-        parts.append(f"{sampling['width']} × {sampling['height']} pixels")
-    if sampling.get("dtype"):
-        parts.append(str(sampling["dtype"]))
-    known = {"scheduler", "steps", "guidance", "width", "height", "dtype"}
-    rest = {key: value for key, value in sampling.items() if key not in known and value not in (None, "")}
-    parts += [f"{key.replace('_', ' ')} {_text(value)}" for key, value in rest.items()]
-    return ", ".join(parts)
-
-
-def _seeds(seeds: list[int]) -> str:
-    if not seeds:
-        return UNKNOWN
-    listed = ", ".join(str(seed) for seed in seeds[:12])
-    more = f" … ({len(seeds)} in all)" if len(seeds) > 12 else ""
-    return listed + more
-
-
-def _prompts(results: Mapping[str, Any]) -> str:
-    """How many prompts; the statistics count a text given twice once, and so does this."""
-    suite = results["suite"]
-    distinct = count(suite["distinct_prompts"], "prompt")
-    if suite["prompts"] == suite["distinct_prompts"]:
-        return distinct
-    return f"{distinct} ({suite['prompts']:,} with repetitions of the same text)"
-
-
-def _seeds_per_prompt(results: Mapping[str, Any]) -> str:
-    low, high = results["suite"]["seeds_per_prompt"]
-    return count(low, "seed") if low == high else f"{low} to {high} seeds"
-
-
 def facts_line(facts: Facts, results: Mapping[str, Any]) -> tuple[Entry, ...]:
     """The line of small facts at the foot of the first screen."""
     suite = results["suite"]
     entries = [
         Entry("Checkpoints", str(len(facts.checkpoints))),
         Entry("Prompts", f"{suite['distinct_prompts']:,}"),
-        Entry("Seeds a prompt", _seeds_per_prompt(results).split(" seed")[0]),
-        Entry("Sampling", _sampling(suite.get("sampling"))),
+        Entry("Seeds a prompt", seeds_text(results).split(" seed")[0]),
+        Entry("Sampling", sampling_text(suite.get("sampling"))),
         Entry("Voters", str(len(facts.voters))),
         Entry("Held out", join_words([judge.name for judge in facts.held_out]) or "none"),
     ]
@@ -131,23 +96,51 @@ def facts_line(facts: Facts, results: Mapping[str, Any]) -> tuple[Entry, ...]:
     return tuple(entry for entry in entries if entry.value != UNKNOWN)
 
 
+def flatten(card: Mapping[str, Any], prefix: str = "") -> list[Entry]:
+    """A nested card as entries with dotted terms; unknown values are left out, hashes are set as code.
+
+    >>> [(e.term, e.value) for e in flatten({"steps": 150, "data": {"pairs": 3000}, "kappa": None})]
+    [('steps', '150'), ('data.pairs', '3000')]
+    """
+    entries = []
+    for key, value in card.items():
+        if isinstance(value, Mapping):
+            entries += flatten(value, f"{prefix}{key}.")
+        elif value is not None and value != "":
+            entries.append(Entry(f"{prefix}{key}", text_of(value), key.endswith(("sha256", "commit"))))
+    return entries
+
+
+def _training(card: Mapping[str, Any]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    """What decides most, and the rest of the card."""
+    entries = {entry.term: entry for entry in flatten(card)}
+    first = tuple(
+        Entry(word, entries[term].value, entries[term].code)
+        for term, word in SUMMARY.items()
+        if term in entries
+    )
+    return first, tuple(entry for term, entry in entries.items() if term not in SUMMARY)
+
+
 def _checkpoint(facts: Facts, name: str, info: Mapping[str, Any]) -> CheckpointRecord:
-    known = [
-        ("spec", "Given as", True),
-        ("kind", "Kind", False),
-        ("identity", "Identity", True),
+    entries = [
+        Entry(term, str(info[key]), code)
+        for key, term, code in (("spec", "Given as", True), ("kind", "Kind", False))
+        if info.get(key)
     ]
-    entries = [Entry(term, _text(info[key]), code) for key, term, code in known if info.get(key)]
-    others = set(info) - {key for key, _, _ in known} - {"training"}
-    entries += [Entry(key, _text(info[key])) for key in sorted(others)]
-    training = info.get("training") or {}
-    first = [key for key in ("method", "kappa", "steps", "data") if key in training]
-    rest = [key for key in training if key not in first]
+    if info.get("truncated") is not None:
+        entries.append(Entry("Prompts cut off", f"{info['truncated']:,} by its text encoder"))
+    identity = info.get("identity") or {}
+    if isinstance(identity, str):
+        identity = {"sha256": identity}
+    training, rest = _training(info.get("training") or {})
     return CheckpointRecord(
         name=split_name(name),
         role="baseline" if name == facts.baseline else "",
         entries=tuple(entries),
-        training=tuple(Entry(key.replace("_", " "), _text(training[key])) for key in [*first, *rest]),
+        identity=tuple(entry for entry in flatten(identity) if entry.term != "kind"),
+        training=training,
+        rest_of_card=rest,
     )
 
 
@@ -170,85 +163,15 @@ def _scorer(name: str, info: Mapping[str, Any]) -> ScorerRecord:
         scale.append("lower is better")
     return ScorerRecord(
         name=split_name(name),
-        role=_text(info.get("role")),
+        role=text_of(info.get("role")),
         reads=_reads(info.get("prompt_blind")),
-        variant=_text(info.get("variant")),
+        variant=text_of(info.get("variant")),
         scale="; ".join(scale),
-        trained_on=_text(info.get("trained_on")),
+        trained_on=text_of(info.get("trained_on")),
         text_limit=text_limit,
-        licence=_text(info.get("licence")),
-        fingerprint=_text(info.get("fingerprint")),
+        licence=text_of(info.get("licence")),
+        fingerprint=text_of(info.get("fingerprint")),
     )
-
-
-def _generation(facts: Facts, results: Mapping[str, Any]) -> str:
-    suite = results["suite"]
-    prompts = _prompts(results)
-    names = join_words(facts.checkpoints)
-    if not suite.get("sampling"):
-        return (
-            f"We compare {len(facts.checkpoints)} checkpoints ({names}) on {prompts}, from a table of "
-            f"scores made "
-            "elsewhere; how the images were generated is not recorded in it."
-        )
-    sets = join_words(
-        [
-            f"{s['name']} (version {s['version']}, sha256 {str(s['sha256'])[:12]})"
-            for s in suite["prompt_sets"]
-        ]
-    )
-    seeds = _seeds_per_prompt(results)
-    return (
-        f"We compare {len(facts.checkpoints)} checkpoints ({names}) on {prompts} of {sets or suite['name']}, "
-        f"{seeds} a prompt. For the same prompt and seed every checkpoint starts from the same initial noise "
-        f"({_sampling(suite['sampling'])})."
-    )
-
-
-def _voting(facts: Facts, results: Mapping[str, Any]) -> str:
-    voters = join_words([judge.name for judge in facts.voters])
-    blind = [judge.name for judge in facts.judges if judge.prompt_blind]
-    text = (
-        f"{number_word(len(facts.voters))} scorer{'s' if len(facts.voters) > 1 else ''} ({voters}) "
-        f"judged every pair of images with the same prompt and seed; "
-        "the majority vote is the sign of the sum of their votes. A win rate is the mean over pairs "
-        "of win 1, tie ½, loss 0."
-    )
-    rule = results["suite"]["electorate"].get("tie_rule")
-    if rule:
-        text += f" Tie rule: {rule}."
-    if facts.held_out:
-        held = join_words([judge.name for judge in facts.held_out])
-        text += f" Held out, reported and without a vote: {held}."
-    if blind:
-        text += f" {join_words(blind)} {'does' if len(blind) == 1 else 'do'} not read the prompt."
-    return text
-
-
-def _intervals(results: Mapping[str, Any]) -> str:
-    intervals = results["intervals"]
-    return f"{intervals['resamples']:,} resamples, seed {intervals['seed']}"
-
-
-def _statistics(results: Mapping[str, Any]) -> str:
-    method = str(results["intervals"]["method"]).rstrip(".")
-    text = (
-        f"Intervals ({_intervals(results)}): {method}. "
-        "They speak of other prompts of this kind, not of other training runs."
-    )
-    agreement = results["agreement"]
-    if agreement.get("mean_vote_correlation") is not None and agreement.get("effective_voters") is not None:
-        text += (
-            f" The votes of two scorers correlate by {agreement['mean_vote_correlation']:.2f} on "
-            f"average, which makes "
-            f"them worth {agreement['effective_voters']:.1f} independent voters."
-        )
-    return text + f" Computed with prefbench {results['prefbench']}."
-
-
-def methods_text(facts: Facts, results: Mapping[str, Any]) -> tuple[str, ...]:
-    """Three paragraphs for a methods section: images, votes, statistics."""
-    return _generation(facts, results), _voting(facts, results), _statistics(results)
 
 
 def record(facts: Facts, results: Mapping[str, Any]) -> Record:
@@ -259,13 +182,13 @@ def record(facts: Facts, results: Mapping[str, Any]) -> Record:
             Entry("Suite", str(suite["name"])),
             Entry("Made", str(results["created"])),
             Entry("prefbench", str(results["prefbench"])),
-            Entry("Seeds", _seeds(list(suite["seeds"]))),
-            Entry("Sampling", _sampling(suite.get("sampling"))),
-            Entry("Tie rule", _text(suite["electorate"].get("tie_rule"))),
-            Entry("Intervals", _intervals(results)),
+            Entry("Seeds", seed_list(list(suite["seeds"]))),
+            Entry("Sampling", sampling_text(suite.get("sampling"))),
+            Entry("Tie rule", text_of(suite["electorate"].get("tie_rule"))),
+            Entry("Intervals", intervals_text(results)),
         ),
         prompt_sets=tuple(
-            (split_name(s["name"]), _text(s["version"]), f"{s['prompts']:,}", _text(s["sha256"]))
+            (split_name(s["name"]), text_of(s["version"]), f"{s['prompts']:,}", text_of(s["sha256"]))
             for s in suite["prompt_sets"]
         ),
         checkpoints=tuple(

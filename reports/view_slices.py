@@ -86,7 +86,7 @@ def slice_note(cards: tuple[SliceCard, ...]) -> str:
     """The warning that goes with looking at many slices."""
     slices = sum(len(group.rows) for group in cards[0].groups) if cards else 0
     return (
-        "Exploratory: nothing here was planned, and no interval is adjusted. "
-        f"Of {count(slices, 'interval')} about {0.05 * slices:.1f} would exclude 50{NARROW}% by chance, "
-        "so no slice carries a verdict by itself."
+        "Exploratory: nothing here was planned, and no interval is adjusted. Of "
+        f"{count(slices, 'interval')} about {0.05 * slices:.1f} would exclude 50{NARROW}% by chance, so no "
+        "slice carries a verdict by itself."
     )

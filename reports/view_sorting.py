@@ -55,9 +55,9 @@ def score_cube(facts: Facts, scores: pd.DataFrame) -> ScoreCube:
         checkpoint, scorer, unit = holes[0]
         prompt_id, seed = uniques[unit]
         raise DataError(
-            f"The scores table has no score for checkpoint {facts.checkpoints[checkpoint]!r}, "
-            f"prompt_id {prompt_id!r}, "
-            f"seed {seed}, scorer {names[scorer]!r} ({count(len(holes), 'hole')}). Complete the table."
+            f"The scores table has no score for checkpoint {facts.checkpoints[checkpoint]!r}, prompt_id "
+            f"{prompt_id!r}, seed {seed}, scorer {names[scorer]!r} ({count(len(holes), 'hole')}). Complete "
+            "the table."
         )
     first = np.unique(codes, return_index=True)[1]
     prompts = table["prompt"].astype(str).to_numpy()[first]

@@ -66,8 +66,8 @@ def _cautions(facts: Facts, name: str, warnings: Sequence[Mapping[str, Any]]) ->
     detail = f" ({join_words(means)})" if means else ""
     names = join_words([row.scorer for row in against])
     return (
-        f"The vote rose while held-out {names} got worse{detail}. The electorate may have been gamed: "
-        "look at the pictures before believing the vote.",
+        f"The vote rose while held-out {names} got worse{detail}. The electorate may have been gamed: look "
+        "at the pictures before believing the vote.",
     )
 
 

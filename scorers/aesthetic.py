@@ -40,7 +40,7 @@ from prefbench.scorers.batching import score_in_batches
 from prefbench.scorers.clip import MODELS
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
-from prefbench.scorers.info import ScorerInfo
+from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
 from prefbench.scorers.open_clip_tower import (
     ARCHITECTURE_FILE,
     WEIGHT_FILES,
@@ -58,8 +58,8 @@ from prefbench.scorers.weights import (
     download,
     load_strict,
     miniature_folder,
+    place,
     read_state_dict,
-    torch_dtype,
 )
 
 __all__ = [
@@ -199,8 +199,16 @@ def load(
     tower = MODELS[HEADS[base, variant][1]] if not miniature else None
     config = read_architecture(architecture, folder, tower.architecture if tower else {})
     network = _read_network(config, tower_path, head_path, name)
-    network.visual.to(torch_dtype(dtype))
-    network = network.to(torch.device(device)).eval()
+    place(network, device, "float32")
+    place(network.visual, device, dtype)
+    info = _info(name, base, variant, config, (head_path, tower_path), dtype)
+    return Aesthetic(network, info, image_size=config["vision_cfg"]["image_size"])
+
+
+def _info(
+    name: str, base: str, variant: str, config: dict[str, Any], paths: tuple[Path, Path], dtype: str
+) -> ScorerInfo:
+    head_path, tower_path = paths
     size = config["vision_cfg"]["image_size"]
     identity = {
         "scorer": "aesthetic",
@@ -215,17 +223,16 @@ def load(
         "formula": FORMULA,
         "versions": library_versions(),
     }
-    info = ScorerInfo(
+    return ScorerInfo(
         name=name,
         variant=variant or None,
-        licence=LICENCES.get(base, "Apache-2.0 (made by prefbench)"),
+        licence=LICENCES.get(base, MINIATURE_LICENCE),
         scale=SCALES.get(base, "rating"),
         trained_on=TRAINED_ON.get(base, "miniature world (synthetic ratings)"),
         identity=identity,
         token_limit=None,
         prompt_blind=True,
     )
-    return Aesthetic(network, info, image_size=size)
 
 
 def _locate(name: str, base: str, variant: str, weights: WeightsArgument) -> tuple[Path, Path]:
@@ -271,8 +278,9 @@ def _read_network(config: dict[str, Any], tower_path: Path, head_path: Path, nam
 
 
 def save_folder(folder: Path, network: AestheticNetwork, architecture: dict[str, Any]) -> None:
-    """Write a folder that `load(weights=folder)` reads: architecture.json, model.safetensors (image tower,
-    float16), head.safetensors.
+    """Write a folder that `load(weights=folder)` reads.
+
+    It gets architecture.json, model.safetensors (the image tower, float16) and head.safetensors (float32).
 
     Args:
         folder: created if needed.

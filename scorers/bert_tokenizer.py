@@ -1,4 +1,4 @@
-"""bert-base-uncased's WordPiece tokenizer with BLIP's two extra tokens, from a vocabulary file and nothing else."""
+"""bert-base-uncased's WordPiece tokenizer with BLIP's two extra tokens, from a vocabulary file alone."""
 
 import json
 import shutil
@@ -30,7 +30,9 @@ def build_tokenizer(vocabulary: Path) -> PreTrainedTokenizerBase:
     try:
         tokens = vocabulary.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise MissingWeightsError(f"Vocabulary {vocabulary} cannot be read ({error}). Restore the file.") from error
+        raise MissingWeightsError(
+            f"Vocabulary {vocabulary} cannot be read ({error}). Restore the file."
+        ) from error
     missing = [token for token in SPECIAL_TOKENS if token not in tokens]
     if missing:
         raise MissingWeightsError(f"{vocabulary} is not a BERT vocabulary: it lacks {', '.join(missing)}.")

@@ -22,6 +22,7 @@ SalesforceAIResearch/DiffusionDPO (letterbox).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -34,7 +35,7 @@ from prefbench.bench.registry import unknown_name
 from prefbench.scorers.batching import score_in_batches
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
-from prefbench.scorers.info import ScorerInfo
+from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
 from prefbench.scorers.open_clip_tower import (
     WEIGHT_FILES,
     build_clip,
@@ -49,7 +50,7 @@ from prefbench.scorers.open_clip_tower import (
 )
 from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, letterbox, normalise, resize_and_center_crop
 from prefbench.scorers.protocol import ImageSource
-from prefbench.scorers.weights import HubFile, WeightsArgument, find_weights, miniature_folder, torch_dtype
+from prefbench.scorers.weights import HubFile, WeightsArgument, find_weights, miniature_folder, place
 
 __all__ = ["FORMS", "MODELS", "CLIPScore", "Form", "Model", "build", "forward", "load", "save_folder"]
 
@@ -86,6 +87,7 @@ def _vit(embed_dim: int, quick_gelu: bool, vision: dict[str, int], text: dict[st
 
 # Sizes: open_clip model_configs. QuickGELU: open_clip pretrained.py marks OpenAI's weights with
 # quick_gelu=True, laion2b's not. Repositories: the same file; revisions are the ones in public use.
+OPENAI = {"licence": "MIT (openai/CLIP)", "trained_on": "WebImageText (no preferences)"}
 MODELS = {
     "openai-vit-l-14": Model(
         HubFile(
@@ -99,8 +101,7 @@ MODELS = {
             {"layers": 24, "width": 1024, "patch_size": 14},
             {"width": 768, "heads": 12, "layers": 12},
         ),
-        licence="MIT (openai/CLIP)",
-        trained_on="WebImageText (no preferences)",
+        **OPENAI,
     ),
     "openai-vit-b-32": Model(
         HubFile(
@@ -114,8 +115,7 @@ MODELS = {
             {"layers": 12, "width": 768, "patch_size": 32},
             {"width": 512, "heads": 8, "layers": 12},
         ),
-        licence="MIT (openai/CLIP)",
-        trained_on="WebImageText (no preferences)",
+        **OPENAI,
     ),
     "openai-vit-b-16": Model(
         HubFile(
@@ -129,8 +129,7 @@ MODELS = {
             {"layers": 12, "width": 768, "patch_size": 16},
             {"width": 512, "heads": 8, "layers": 12},
         ),
-        licence="MIT (openai/CLIP)",
-        trained_on="WebImageText (no preferences)",
+        **OPENAI,
     ),
     "vit-h-14-laion2b": Model(
         HubFile(
@@ -244,17 +243,25 @@ def load(
 
     Raises: MissingWeightsError, UsageError.
     """
-    miniature = name.startswith("mini:")
-    _, model_name, form_name = ("mini", "", MINIATURE_FORM) if miniature else _split(name)
-    if miniature and weights is None:
-        weights = miniature_folder("clip")
-    model = MODELS.get(model_name)
+    model, form_name = _split(name)
     form = FORMS[form_name]
+    if model is None and weights is None:
+        weights = miniature_folder("clip")
     path = find_weights(weights, default=model.hub if model else None, candidates=WEIGHT_FILES, scorer=name)
     folder = path.parent if weights is not None else None
     config = read_architecture(architecture, folder, model.architecture if model else {})
-    network = load_clip(config, path, name).to(device=torch.device(device), dtype=torch_dtype(dtype)).eval()
+    network = load_clip(config, path, name)
+    place(network, device, dtype)
     tokenizer = open_tokenizer(config, folder, name)
+    info = _info(name, config, tokenizer, path, dtype)
+    return CLIPScore(network, tokenizer, info, form, image_size=config["vision_cfg"]["image_size"])
+
+
+def _info(
+    name: str, config: dict[str, Any], tokenizer: SimpleTokenizer, path: Path, dtype: str
+) -> ScorerInfo:
+    model, form_name = _split(name)
+    form = FORMS[form_name]
     size = config["vision_cfg"]["image_size"]
     resize = {
         "crop": f"pillow bicubic antialiased, short side {size}, centre crop (round)",
@@ -274,22 +281,24 @@ def load(
         "formula": f"{form.scale} * {'max(cosine, 0)' if form.clamp else 'cosine'}, float32",
         "versions": library_versions(),
     }
-    info = ScorerInfo(
+    return ScorerInfo(
         name=name,
         variant=form_name,
-        licence=model.licence if model else "Apache-2.0 (made by prefbench)",
+        licence=model.licence if model else MINIATURE_LICENCE,
         scale=form.unit if model else "raw cosine",
         trained_on=model.trained_on if model else "miniature world (captions, no preferences)",
         identity=identity,
         token_limit=config["text_cfg"]["context_length"],
     )
-    return CLIPScore(network, tokenizer, info, form, image_size=size)
 
 
-def _split(name: str) -> tuple[str, str, str]:
-    kind, model, form = (*name.split(":"), "", "")[:3]
+def _split(name: str) -> tuple[Model | None, str]:
+    """Model (None for the miniature) and name of the form."""
+    if name.startswith("mini:"):
+        return None, MINIATURE_FORM
+    _, model, form = (*name.split(":"), "", "")[:3]
     if model not in MODELS:
         raise unknown_name("CLIP model", model, list(MODELS))
     if form not in FORMS:
         raise unknown_name("form of the CLIP score", form, list(FORMS))
-    return kind, model, form
+    return MODELS[model], form

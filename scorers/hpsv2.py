@@ -19,6 +19,7 @@ Upstream: tgxs002/HPSv2 1.2.0, hpsv2/img_score.py and src/open_clip/transform.py
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from prefbench.bench.registry import unknown_name
 from prefbench.scorers.batching import score_in_batches
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
-from prefbench.scorers.info import ScorerInfo
+from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
 from prefbench.scorers.open_clip_tower import (
     WEIGHT_FILES,
     build_clip,
@@ -46,7 +47,7 @@ from prefbench.scorers.open_clip_tower import (
 )
 from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, letterbox, normalise
 from prefbench.scorers.protocol import ImageSource
-from prefbench.scorers.weights import HubFile, WeightsArgument, find_weights, miniature_folder, torch_dtype
+from prefbench.scorers.weights import HubFile, WeightsArgument, find_weights, miniature_folder, place
 
 __all__ = ["ARCHITECTURE", "HUB", "VARIANTS", "HPSv2", "build", "forward", "load", "save_folder"]
 
@@ -67,6 +68,7 @@ ARCHITECTURE: dict[str, Any] = {
 
 VARIANTS = {"antialias": True, "legacy-noaa": False}
 """Name -> whether the resize antialiases."""
+DEFAULT_VARIANT = "antialias"
 
 LICENCE = "Apache-2.0"
 TRAINED_ON = "HPD v2 (human rankings)"
@@ -152,19 +154,33 @@ def load(
     Raises: MissingWeightsError, UsageError.
     """
     base, _, variant = name.partition("@")
-    variant = variant or "antialias"
+    variant = variant or DEFAULT_VARIANT
     if variant not in VARIANTS:
         raise unknown_name(f"variant of {base}", variant, list(VARIANTS))
-    miniature = base.startswith("mini:")
-    if miniature and weights is None:
+    if base.startswith("mini:") and weights is None:
         weights = miniature_folder("hpsv2")
     published = HUB.get(base)
     candidates = (*((published.filename,) if published else ()), *WEIGHT_FILES)
     path = find_weights(weights, default=published, candidates=candidates, scorer=name)
     folder = path.parent if weights is not None else None
     config = read_architecture(architecture, folder, ARCHITECTURE)
-    network = load_clip(config, path, name).to(device=torch.device(device), dtype=torch_dtype(dtype)).eval()
+    network = load_clip(config, path, name)
+    place(network, device, dtype)
     tokenizer = open_tokenizer(config, folder, name)
+    return HPSv2(
+        network,
+        tokenizer,
+        _info(name, config, tokenizer, path, dtype),
+        image_size=config["vision_cfg"]["image_size"],
+        antialias=VARIANTS[variant],
+    )
+
+
+def _info(
+    name: str, config: dict[str, Any], tokenizer: SimpleTokenizer, path: Path, dtype: str
+) -> ScorerInfo:
+    variant = name.partition("@")[2] or DEFAULT_VARIANT
+    miniature = name.startswith("mini:")
     size = config["vision_cfg"]["image_size"]
     identity = {
         "scorer": "hpsv2",
@@ -180,13 +196,12 @@ def load(
         "formula": FORMULA,
         "versions": library_versions(),
     }
-    info = ScorerInfo(
+    return ScorerInfo(
         name=name,
         variant=variant,
-        licence="Apache-2.0 (made by prefbench)" if miniature else LICENCE,
+        licence=MINIATURE_LICENCE if miniature else LICENCE,
         scale="raw cosine" if miniature else SCALE,
         trained_on="miniature world (synthetic preferences)" if miniature else TRAINED_ON,
         identity=identity,
         token_limit=config["text_cfg"]["context_length"],
     )
-    return HPSv2(network, tokenizer, info, image_size=size, antialias=VARIANTS[variant])

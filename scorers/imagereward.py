@@ -15,7 +15,6 @@ Upstream: THUDM/ImageReward@0f5fa3e ImageReward/ImageReward.py, models/BLIP of t
 * Its README gives 0.5811, 0.2745, -1.4132, -2.0296 for its four example images.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -25,24 +24,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from transformers import (
-    BlipTextConfig,
-    BlipTextModel,
-    BlipVisionConfig,
-    BlipVisionModel,
-    PreTrainedTokenizerBase,
-)
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from prefbench.bench.atomic import write_bytes, write_json, write_text
 from prefbench.bench.exceptions import MissingWeightsError
-from prefbench.scorers.bert_tokenizer import VOCABULARY_FILE, build_tokenizer
 from prefbench.scorers.batching import score_in_batches
+from prefbench.scorers.bert_tokenizer import VOCABULARY_FILE, build_tokenizer
 from prefbench.scorers.clip_tokenizer import vocabulary_hash
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 from prefbench.scorers.imagereward_keys import UNUSED_KEYS, original_to_ours
-from prefbench.scorers.info import ScorerInfo
+from prefbench.scorers.imagereward_network import (
+    ARCHITECTURE,
+    TOKEN_LIMIT,
+    ImageRewardNetwork,
+    with_med_config,
+)
+from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
 from prefbench.scorers.open_clip_tower import ARCHITECTURE_FILE, half_bytes, read_architecture
 from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_and_center_crop
 from prefbench.scorers.protocol import ImageSource
@@ -54,8 +53,8 @@ from prefbench.scorers.weights import (
     find_weights,
     load_strict,
     miniature_folder,
+    place,
     read_state_dict,
-    torch_dtype,
 )
 
 __all__ = [
@@ -73,82 +72,15 @@ __all__ = [
 HUB = HubFile("THUDM/ImageReward", "5736be03b2652728fb87788c9797b0570450ab72", "ImageReward.pt")
 VOCABULARY = HubFile("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", "vocab.txt")
 WEIGHT_FILES = ("model.safetensors", "ImageReward.safetensors", "ImageReward.pt")
-MED_CONFIG_FILE = "med_config.json"
 
 # ImageReward.py `self.mean`, `self.std`: statistics of the reward on its test set [CODE].
 MEAN = 0.16717362830052426
 STD = 1.0333394966054072
-# ImageReward.py `score`: max_length=35 [CODE].
-TOKEN_LIMIT = 35
-
-# models/BLIP/blip.py `create_vit("large")` and med_config.json of the weights' repository [CODE].
-ARCHITECTURE: dict[str, Any] = {
-    "vision": {
-        "image_size": 224,
-        "patch_size": 16,
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-    },
-    "text": {
-        "vocab_size": 30524,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "max_position_embeddings": 512,
-    },
-    "mlp": [1024, 128, 64, 16],
-    "token_limit": TOKEN_LIMIT,
-}
-# models/BLIP/vit.py: partial(nn.LayerNorm, eps=1e-6); med_config.json: layer_norm_eps 1e-12 [CODE].
-VISION_EPS = 1e-6
-TEXT_EPS = 1e-12
 
 LICENCE = "Apache-2.0"
 TRAINED_ON = "ImageRewardDB (expert rankings)"
 SCALE = "standardised reward, about -2 to 2, unbounded"
 FORMULA = f"(mlp(first token) - {MEAN}) / {STD}, head float32"
-
-
-class ImageRewardNetwork(nn.Module):
-    """BLIP vision tower, BERT with cross-attention, and the reward head."""
-
-    def __init__(self, architecture: dict[str, Any]) -> None:
-        super().__init__()
-        vision, text = architecture["vision"], architecture["text"]
-        # transformers' own initializer_range for this tower is 1e-10, which cannot be trained from.
-        self.vision = BlipVisionModel(
-            BlipVisionConfig(layer_norm_eps=VISION_EPS, initializer_range=0.02, **vision)
-        )
-        # is_decoder=True only makes transformers build the cross-attention; `forward` asks for a
-        # bidirectional mask.
-        self.text = BlipTextModel(
-            BlipTextConfig(
-                encoder_hidden_size=vision["hidden_size"],
-                layer_norm_eps=TEXT_EPS,
-                is_decoder=True,
-                # Not read by an encoder; transformers' defaults lie outside a small vocabulary.
-                bos_token_id=None,
-                eos_token_id=None,
-                sep_token_id=None,
-                **text,
-            ),
-            add_pooling_layer=False,
-        )
-        first, second, third, fourth = architecture["mlp"]
-        # The places of the dropouts matter: the weights' keys count them.
-        self.mlp = nn.Sequential(
-            nn.Linear(text["hidden_size"], first),
-            nn.Dropout(0.2),
-            nn.Linear(first, second),
-            nn.Dropout(0.2),
-            nn.Linear(second, third),
-            nn.Dropout(0.1),
-            nn.Linear(third, fourth),
-            nn.Linear(fourth, 1),
-        )
 
 
 def build(architecture: dict[str, Any]) -> ImageRewardNetwork:
@@ -221,8 +153,7 @@ class ImageReward:
         return torch.stack([encoded["input_ids"], encoded["attention_mask"]], dim=1)
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
-        """Which prompts have more tokens than ImageReward reads (35, [CLS] and [SEP] included), shape
-        (N,)."""
+        """Which prompts have more tokens than are read ([CLS] and [SEP] included), shape (N,)."""
         lengths = map(len, self.tokenizer(list(prompts), verbose=False)["input_ids"])
         return np.fromiter((length > self.token_limit for length in lengths), dtype=bool, count=len(prompts))
 
@@ -260,32 +191,41 @@ def load(
 
     Raises: MissingWeightsError, UsageError.
     """
-    miniature = name.startswith("mini:")
-    if miniature and weights is None:
+    if name.startswith("mini:") and weights is None:
         weights = miniature_folder("imagereward")
     path = find_weights(weights, default=HUB, candidates=WEIGHT_FILES, scorer=name)
     folder = path.parent if weights is not None else None
-    config = read_architecture(architecture, folder, _with_med_config(folder))
+    config = read_architecture(architecture, folder, with_med_config(folder))
     with SkipRandomInit():
         network = build(config)
     state = {original_to_ours(key): value for key, value in read_state_dict(path, name).items()}
     load_strict(network, state, scorer=name, source=path, ignore=UNUSED_KEYS)
-    for encoder in (network.vision, network.text):
-        encoder.to(dtype=torch_dtype(dtype))
-    network = network.to(torch.device(device)).eval()
+    place(network.vision, device, dtype)
+    place(network.text, device, dtype)
+    place(network.mlp, device, "float32")
     tokenizer = _read_tokenizer(folder, name)
-    limit = config.get("token_limit", TOKEN_LIMIT)
     if len(tokenizer) > config["text"]["vocab_size"]:
         raise MissingWeightsError(
             f"Scorer {name}: the tokenizer has {len(tokenizer)} tokens and the text encoder "
             f"{config['text']['vocab_size']}. "
             f"Put the matching {VOCABULARY_FILE} beside {path}."
         )
+    info = _info(name, config, tokenizer, path, dtype)
+    return ImageReward(
+        network, tokenizer, info, image_size=config["vision"]["image_size"], token_limit=info.token_limit or 0
+    )
+
+
+def _info(
+    name: str, config: dict[str, Any], tokenizer: PreTrainedTokenizerBase, path: Path, dtype: str
+) -> ScorerInfo:
+    miniature = name.startswith("mini:")
+    limit = config.get("token_limit", TOKEN_LIMIT)
     size = config["vision"]["image_size"]
     identity = {
         "scorer": "imagereward",
         "weights": sha256_of_file(path),
-        "backbone": {"library": "transformers BlipVisionModel, BlipTextModel", "architecture": config},
+        "backbone": {"library": "transformers  BlipTextModel", "architecture": config},
         "decode": DECODE_RULE,
         "resize": f"pillow bicubic antialiased, short side {size}, centre crop (round)",
         "mean": CLIP_MEAN,
@@ -299,32 +239,15 @@ def load(
         "formula": FORMULA,
         "versions": library_versions(),
     }
-    info = ScorerInfo(
+    return ScorerInfo(
         name=name,
         variant=None,
-        licence="Apache-2.0 (made by prefbench)" if miniature else LICENCE,
+        licence=MINIATURE_LICENCE if miniature else LICENCE,
         scale="reward on the published scale's formula" if miniature else SCALE,
         trained_on="miniature world (synthetic preferences)" if miniature else TRAINED_ON,
         identity=identity,
         token_limit=limit,
     )
-    return ImageReward(network, tokenizer, info, image_size=size, token_limit=limit)
-
-
-# med_config.json's words that BlipTextConfig shares.
-MED_KEYS = tuple(ARCHITECTURE["text"])
-
-
-def _with_med_config(folder: Path | None) -> dict[str, Any]:
-    if folder is None or not (folder / MED_CONFIG_FILE).is_file():
-        return ARCHITECTURE
-    try:
-        med = json.loads((folder / MED_CONFIG_FILE).read_text(encoding="utf-8"))
-        return {**ARCHITECTURE, "text": {key: med[key] for key in MED_KEYS}}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MissingWeightsError(
-            f"{folder / MED_CONFIG_FILE} cannot be used ({error!r}). Restore the published file."
-        ) from error
 
 
 def _read_tokenizer(folder: Path | None, name: str) -> PreTrainedTokenizerBase:
@@ -335,8 +258,9 @@ def _read_tokenizer(folder: Path | None, name: str) -> PreTrainedTokenizerBase:
 def save_folder(
     folder: Path, network: ImageRewardNetwork, architecture: dict[str, Any], vocabulary: Sequence[str]
 ) -> None:
-    """Write a folder that `load(weights=folder)` reads: architecture.json, float16 model.safetensors,
-    vocab.txt.
+    """Write a folder that `load(weights=folder)` reads.
+
+    It gets architecture.json, model.safetensors (float16) and vocab.txt.
 
     Args:
         folder: created if needed.

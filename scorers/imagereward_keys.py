@@ -26,8 +26,7 @@ UNUSED_KEYS = ("blip.vision_proj.*", "blip.text_proj.*", "*.position_ids")
 
 
 def original_to_ours(key: str) -> str:
-    """The name here of a tensor of the published ImageReward.pt; a name that is not one of its own stays as
-    it is.
+    """The name here of a tensor of the published ImageReward.pt; any other name stays as it is.
 
     >>> original_to_ours("blip.visual_encoder.blocks.3.attn.proj.bias")
     'vision.encoder.layers.3.self_attn.projection.bias'

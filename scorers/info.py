@@ -5,7 +5,9 @@ from typing import Any
 
 from prefbench.scorers.fingerprint import fingerprint_of
 
-__all__ = ["ScorerInfo"]
+__all__ = ["MINIATURE_LICENCE", "ScorerInfo"]
+
+MINIATURE_LICENCE = "Apache-2.0 (made by prefbench)"
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,13 @@ IGNORED_KEYS = ("input_resolution", "context_length", "vocab_size", "attn_mask",
 
 
 def read_architecture(
-    architecture: dict[str, Any] | str | PathLike[str] | None, folder: Path | None, default: dict[str, Any]
+    architecture: dict[str, Any] | str | PathLike[str] | None,
+    folder: Path | None,
+    default: dict[str, Any],
+    *,
+    file: str = ARCHITECTURE_FILE,
 ) -> dict[str, Any]:
-    """The architecture asked for: the argument (dict or JSON file), else the folder's own file, else
-    `default`.
+    """The architecture: the argument (dict or JSON file), else the folder's own file, else `default`.
 
     Raises: MissingWeightsError if the file is missing or not a JSON object.
     """
@@ -66,8 +69,8 @@ def read_architecture(
         return architecture
     if architecture is not None:
         path = Path(architecture)
-    elif folder is not None and (folder / ARCHITECTURE_FILE).is_file():
-        path = folder / ARCHITECTURE_FILE
+    elif folder is not None and (folder / file).is_file():
+        path = folder / file
     else:
         return default
     try:
@@ -172,11 +175,11 @@ def too_long(tokenizer: SimpleTokenizer, prompts: Sequence[str]) -> NDArray[np.b
 
 
 def write_bpe(path: Path, merges: Sequence[tuple[str, str]]) -> None:
-    """Write merges in the format of open_clip's SimpleTokenizer; the vocabulary then has 512 + len(merges) +
-    2 tokens.
+    """Write merges in the format of open_clip's SimpleTokenizer.
 
-    The file is the same byte for byte for the same merges (no time stamp). It must not end with a newline:
-    the reader would make an empty merge, and one more token, of it.
+    The vocabulary then has 512 + len(merges) + 2 tokens. The file is the same byte for byte for the same
+    merges (no time stamp). It must not end with a newline: the reader would make an empty merge, and one more
+    token, of it.
     """
     text = "\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges)])
     write_bytes(path, gzip.compress(text.encode("utf-8"), mtime=0))

@@ -16,7 +16,6 @@ Upstream: yuvalkirstain/PickScore README; transformers `CLIPModel` and its image
   the paper's tables.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -36,8 +35,8 @@ from prefbench.scorers.batching import score_in_batches
 from prefbench.scorers.clip_tokenizer import bundled_tokenizer, has_tokenizer, read_tokenizer, vocabulary_hash
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
-from prefbench.scorers.info import ScorerInfo
-from prefbench.scorers.open_clip_tower import half_bytes
+from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
+from prefbench.scorers.open_clip_tower import half_bytes, read_architecture
 from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_and_center_crop
 from prefbench.scorers.protocol import ImageSource
 from prefbench.scorers.weights import (
@@ -47,8 +46,8 @@ from prefbench.scorers.weights import (
     find_weights,
     load_strict,
     miniature_folder,
+    place,
     read_state_dict,
-    torch_dtype,
 )
 
 __all__ = ["ARCHITECTURE", "HUB", "PickScore", "build", "forward", "load", "save_folder"]
@@ -57,6 +56,7 @@ __all__ = ["ARCHITECTURE", "HUB", "PickScore", "build", "forward", "load", "save
 # (model.safetensors, 3.94 GB).
 HUB = HubFile("yuvalkirstain/PickScore_v1", "a4e4367c6dfa7288a00c550414478f865b875800", "model.safetensors")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+CONFIG_FILE = "config.json"
 # Buffers that transformers 4 saved and 5 does not have.
 IGNORED_KEYS = ("*.position_ids",)
 
@@ -91,6 +91,15 @@ ARCHITECTURE: dict[str, Any] = {
 LICENCE = "none stated for the weights (code MIT)"
 TRAINED_ON = "Pick-a-Pic v1 (human choices)"
 SCALE = "logit-scaled cosine, about 18-24"
+TOKENIZER = "transformers CLIPTokenizer, end token kept last"
+TOWER_FIELDS = (
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "num_attention_heads",
+    "num_hidden_layers",
+)
 FORMULA = "exp(logit_scale) * cosine, float32"
 
 
@@ -100,7 +109,8 @@ def build(architecture: dict[str, Any]) -> CLIPModel:
     Args:
         architecture: a transformers CLIPConfig as a dict: `text_config`, `vision_config`, `projection_dim`.
     """
-    return CLIPModel(CLIPConfig(**architecture))
+    known = ("projection_dim", "text_config", "vision_config")
+    return CLIPModel(CLIPConfig(**{field: architecture[field] for field in known if field in architecture}))
 
 
 def forward(network: CLIPModel, pixels: Tensor, tokens: Tensor) -> Tensor:
@@ -195,68 +205,64 @@ def load(
         weights = miniature_folder("pickscore")
     path = find_weights(weights, default=HUB, candidates=WEIGHT_FILES, scorer=name)
     folder = path.parent if weights is not None else None
-    config = _read_config(architecture, folder)
     with SkipRandomInit():
-        network = build(config)
+        network = build(read_architecture(architecture, folder, ARCHITECTURE, file=CONFIG_FILE))
     load_strict(network, read_state_dict(path, name), scorer=name, source=path, ignore=IGNORED_KEYS)
-    network = network.to(device=torch.device(device), dtype=torch_dtype(dtype)).eval()
-    tokenizer = (
-        read_tokenizer(folder) if folder is not None and has_tokenizer(folder) else bundled_tokenizer()
-    )
-    size, limit = network.config.vision_config.image_size, network.config.text_config.max_position_embeddings
-    if len(tokenizer) > network.config.text_config.vocab_size:
+    place(network, device, dtype)
+    tokenizer = read_tokenizer(folder) if folder and has_tokenizer(folder) else bundled_tokenizer()
+    _check_tokenizer(network, tokenizer, name, path)
+    info = _info(name, network, tokenizer, path, dtype)
+    size = int(network.vision_model.config.image_size)
+    return PickScore(network, tokenizer, info, image_size=size, token_limit=info.token_limit or 0)
+
+
+def _check_tokenizer(network: CLIPModel, tokenizer: PreTrainedTokenizerBase, name: str, path: Path) -> None:
+    text = network.text_model.config
+    # A configuration older than transformers 4.31 says 2 and means "the largest id", which is the end token.
+    if len(tokenizer) > text.vocab_size or text.eos_token_id not in (2, tokenizer.eos_token_id):
         raise MissingWeightsError(
-            f"Scorer {name}: the tokenizer has {len(tokenizer)} tokens and the text tower "
-            f"{network.config.text_config.vocab_size}. Put the matching tokenizer files beside {path}."
+            f"Scorer {name}: the tokenizer has {len(tokenizer)} tokens, end token {tokenizer.eos_token_id}; "
+            "the text "
+            f"tower has {text.vocab_size} and reads the embedding at token {text.eos_token_id}. "
+            f"Put the matching tokenizer files beside {path}."
         )
+
+
+def _info(
+    name: str, network: CLIPModel, tokenizer: PreTrainedTokenizerBase, path: Path, dtype: str
+) -> ScorerInfo:
+    miniature = name.startswith("mini:")
+    text, vision = network.text_model.config.to_dict(), network.vision_model.config.to_dict()
+    size, limit = vision["image_size"], text["max_position_embeddings"]
     identity = {
         "scorer": "pickscore",
         "weights": sha256_of_file(path),
-        "backbone": {"library": "transformers CLIPModel", "architecture": config},
+        # Only the fields that decide a score: config.json files of the same model differ in the others.
+        "backbone": {
+            "library": "transformers CLIPModel",
+            "text": {
+                field: text[field] for field in (*TOWER_FIELDS, "max_position_embeddings", "vocab_size")
+            },
+            "vision": {field: vision[field] for field in (*TOWER_FIELDS, "image_size", "patch_size")},
+        },
         "decode": DECODE_RULE,
         "resize": f"pillow bicubic antialiased, short side {size}, centre crop (floor)",
         "mean": CLIP_MEAN,
         "std": CLIP_STD,
         "dtype": dtype,
-        "tokenizer": {
-            "kind": "transformers CLIPTokenizer",
-            "limit": limit,
-            "vocabulary": vocabulary_hash(tokenizer),
-        },
+        "tokenizer": {"kind": TOKENIZER, "limit": limit, "vocabulary": vocabulary_hash(tokenizer)},
         "formula": FORMULA,
         "versions": library_versions(),
     }
-    info = ScorerInfo(
+    return ScorerInfo(
         name=name,
         variant=None,
-        licence="Apache-2.0 (made by prefbench)" if miniature else LICENCE,
+        licence=MINIATURE_LICENCE if miniature else LICENCE,
         scale="logit-scaled cosine" if miniature else SCALE,
         trained_on="miniature world (synthetic preferences)" if miniature else TRAINED_ON,
         identity=identity,
         token_limit=limit,
     )
-    return PickScore(network, tokenizer, info, image_size=size, token_limit=limit)
-
-
-def _read_config(
-    architecture: dict[str, Any] | str | PathLike[str] | None, folder: Path | None
-) -> dict[str, Any]:
-    if isinstance(architecture, dict):
-        return architecture
-    if architecture is None:
-        if folder is None or not (folder / "config.json").is_file():
-            return ARCHITECTURE
-        architecture = folder / "config.json"
-    try:
-        config: dict[str, Any] = json.loads(Path(architecture).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MissingWeightsError(f"Architecture file {architecture} cannot be read ({error}).") from error
-    # Which transformers wrote the file and in which type does not decide a score.
-    return {
-        key: value
-        for key, value in config.items()
-        if key in ("projection_dim", "text_config", "vision_config")
-    }
 
 
 def save_folder(
@@ -265,8 +271,9 @@ def save_folder(
     architecture: dict[str, Any],
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> None:
-    """Write a folder that `load(weights=folder)` reads: config.json, float16 model.safetensors, tokenizer
-    files.
+    """Write a folder that `load(weights=folder)` reads.
+
+    It gets config.json, model.safetensors (float16) and the tokenizer's files.
 
     Args:
         folder: created if needed.
@@ -274,7 +281,7 @@ def save_folder(
         architecture: written as config.json.
         tokenizer: a transformers CLIP tokenizer; None where it is CLIP's own.
     """
-    write_json(folder / "config.json", {"model_type": "clip", "architectures": ["CLIPModel"], **architecture})
+    write_json(folder / CONFIG_FILE, {"model_type": "clip", "architectures": ["CLIPModel"], **architecture})
     write_bytes(folder / "model.safetensors", half_bytes(network.state_dict()))
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)

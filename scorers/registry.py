@@ -3,6 +3,7 @@
 from os import PathLike
 from typing import Any, Protocol
 
+from prefbench.bench.exceptions import UsageError
 from prefbench.bench.registry import Registry
 from prefbench.scorers.protocol import Scorer
 
@@ -28,6 +29,8 @@ TABLE = {
     "mini:aesthetic": "prefbench.scorers.aesthetic:load",
     "mini:truth": "prefbench.bench.miniature.truth:load",
 }
+# Names whose loader reads what follows an "@". Of a plug-in's names this is not known: its loader decides.
+WITH_VARIANTS = ("hpsv2.0", "hpsv2.1", "mini:hpsv2", "aesthetic.v1", "aesthetic.v2", "mini:aesthetic")
 
 
 class Loader(Protocol):
@@ -72,5 +75,8 @@ def load_scorer(
         UsageError: unknown name, variant or dtype, with the nearest known one.
         MissingWeightsError: weights that are absent, corrupt or do not fit.
     """
-    loader = REGISTRY.get(name.partition("@")[0])
+    base, _, variant = name.partition("@")
+    loader = REGISTRY.get(base)
+    if variant and base in TABLE and base not in WITH_VARIANTS:
+        raise UsageError(f"Scorer {base!r} has no variants: leave out @{variant}.")
     return loader(name, weights=weights, architecture=architecture, device=device, dtype=dtype)

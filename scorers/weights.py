@@ -28,6 +28,7 @@ __all__ = [
     "find_weights",
     "load_strict",
     "miniature_folder",
+    "place",
     "read_state_dict",
     "torch_dtype",
 ]
@@ -56,6 +57,20 @@ def torch_dtype(dtype: str) -> torch.dtype:
     if dtype not in DTYPES:
         raise UsageError(f"Unknown dtype {dtype!r} for a scorer. Known: {', '.join(DTYPES)}.")
     return DTYPES[dtype]
+
+
+def place(module: nn.Module, device: str, dtype: str) -> None:
+    """Move a module to a device and dtype, and put it into eval mode.
+
+    Raises: UsageError for an unknown dtype or device.
+    """
+    try:
+        module.to(device=torch.device(device), dtype=torch_dtype(dtype)).eval()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"Device {device!r} cannot be used here: {reason}. Use cpu, cuda or cuda:N."
+        ) from error
 
 
 def miniature_folder(part: str) -> Path:
@@ -219,17 +234,25 @@ def load_strict(
 
 
 class SkipRandomInit(TorchFunctionMode):
-    """Context in which random initialisers write zeros.
+    """Context in which random initialisers draw nothing: for networks that are loaded strictly right after.
 
-    A network that is loaded strictly right after does not need its random values: for a ViT-H they take 20 s,
-    and they would disturb the caller's random state. Zeros rather than nothing, because some initialisers
-    draw until a value fits.
+    For a ViT-H the drawing takes 20 s, and it would disturb the caller's random state.
     """
 
-    SKIPPED = frozenset((Tensor.normal_, Tensor.uniform_))
+    # What torch announces as a whole stays undone. Fills inside other initialisers become zeros: some of those draw
+    # until every value fits, and memory that nobody wrote need not.
+    UNDONE = frozenset(
+        getattr(nn.init, name)
+        for name in ("normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_", "xavier_normal_")
+    )
+    ZEROED = frozenset((Tensor.normal_, Tensor.uniform_))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Write zeros instead of random numbers, and do everything else as usual."""
-        if func in self.SKIPPED:
-            return args[0].zero_()
-        return func(*args, **(kwargs or {}))
+        """Skip random fills and do everything else as usual."""
+        kwargs = kwargs or {}
+        if func in self.UNDONE:
+            return args[0] if args else kwargs["tensor"]
+        if func in self.ZEROED:
+            args[0].detach().zero_()
+            return args[0]
+        return func(*args, **kwargs)

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A deadline per example measures the machine's other work, not the code.
+settings.register_profile("prefbench", deadline=None)
+settings.load_profile("prefbench")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -22,8 +22,9 @@ def demo_command(
 ) -> None:
     """Train three checkpoints in the miniature world, benchmark them against their base, write the report.
 
-    SFT, Diffusion-DPO and Diffusion-DPO with LoRA start from the shipped base checkpoint and see the same preference
-    pairs. Five small scorers vote; the world's known truth is held out. Needs no network, no GPU and no downloads.
+    SFT, Diffusion-DPO and Diffusion-DPO with LoRA start from the shipped base
+    and see the same preference pairs. Five small scorers vote; the world's
+    known truth is held out. Needs no network, no GPU and no downloads.
 
     Examples:
 

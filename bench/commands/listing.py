@@ -1,11 +1,9 @@
 """`prefbench list`: every name that the other commands take."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = ["list_command"]
 
@@ -36,3 +34,66 @@ def list_command(
 
 
 Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
+
+
+def _scorers() -> Rows:
+    from prefbench.scorers.registry import REGISTRY
+
+    return ("scorer", "what"), [(name, _summary(REGISTRY.target(name).partition(":")[0])) for name in REGISTRY.names()]
+
+
+def _methods() -> Rows:
+    from prefbench.reference_trainers.registry import METHODS, load_method
+
+    return ("method", "paper"), [(name, load_method(name).paper) for name in METHODS.names()]
+
+
+def _prompts() -> Rows:
+    from prefbench.bench.prompts import PROMPT_SETS
+
+    sets = {name: PROMPT_SETS.get(name) for name in PROMPT_SETS.names()}
+    columns = ("prompt set", "version", "prompts", "licence", "source")
+    return columns, [(name, s.version, str(s.size), s.licence, s.source) for name, s in sets.items()]
+
+
+def _suites() -> Rows:
+    from prefbench.bench.suite import SUITES, load_suite
+
+    rows: list[tuple[str, ...]] = []
+    for name in SUITES:
+        suite = load_suite(name)
+        limit = f", at most {suite.limit}" if suite.limit else ""
+        rows.append((name, f"{', '.join(suite.prompts)}{limit}", ", ".join(suite.electorate.voters)))
+    return ("suite", "prompts", "voters"), rows
+
+
+def _checkpoints() -> Rows:
+    return ("checkpoint SPEC", "what"), [
+        ("miniature", "the miniature world's base"),
+        ("PATH", "a diffusers pipeline folder, or a folder that `prefbench train` wrote"),
+        ("OWNER/NAME", "a pipeline on the model hub"),
+        ("lora:PATH@BASE", "LoRA weights over a base"),
+        ("unet:PATH@BASE", "a UNet over a base"),
+        ("images:DIR", "finished images: PROMPT_ID.png, PROMPT_ID_SEED.png or images.csv"),
+    ]
+
+
+def _summary(module: str) -> str:
+    """First line of a module's docstring, read without importing it: a scorer's module imports torch."""
+    import ast
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return f"broken: {module} cannot be found"
+    return (ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+_ROWS: dict[str, Callable[[], Rows]] = {
+    "scorers": _scorers,
+    "methods": _methods,
+    "prompts": _prompts,
+    "suites": _suites,
+    "checkpoints": _checkpoints,
+}

@@ -114,6 +114,7 @@ def train_command(
         prefbench train diffusion_dpo --backbone stable-diffusion-v1-5/stable-diffusion-v1-5 --data pairs.csv
         --out runs/sd15 --recipe launcher --set precision=bf16 --dry-run
     """
+    from accelerate import PartialState
     from rich.console import Console
 
     from prefbench.reference_trainers.method import Constant
@@ -144,7 +145,8 @@ def train_command(
         _print_recipe(console, resolved)
         return
     result = train(resolved, backbone=backbone, data=data, out=out, progress=ConsoleProgress(console))
-    _print_result(console, result)
+    if PartialState().is_main_process:
+        _print_result(console, result)
 
 
 def _print_recipe(console: Any, recipe: Any) -> None:

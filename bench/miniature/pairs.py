@@ -81,7 +81,7 @@ def load_pairs(
         scenes[row] = scenes[row - 1]
     codes = codes_of(scenes)
     images = [to_uint8(degrade(codes, rng)) for _ in range(2)]
-    first, second = (measure(i.astype(np.float32) / 255, prompts) for i in images)
+    first, second = (measure(i.astype(np.float32) / np.float32(255), prompts) for i in images)
     vivid_taste = rng.random(n) < minority
     difference = np.where(vivid_taste, first.vivid - second.vivid, first.utility - second.utility)
     label = np.where(difference == 0, 0.5, difference > 0)

@@ -29,7 +29,7 @@ def miniature_prompts(split: str = "test") -> list[MiniaturePrompt]:
     rng = np.random.default_rng([SEED, ord(split[0])])
     scenes = sample_scenes(PROMPTS, rng, split, distinct=True)
     # Drawn without repetition the few one-object captions come early; mixed again, any first n prompts are like the rest.
-    rng.shuffle(scenes)  # type: ignore[arg-type]
+    rng.shuffle(scenes)
     return [
         MiniaturePrompt(f"{k:03d}", s.caption, "two objects" if s.relation >= 0 else "one object", SHAPES[s.shape])
         for k, s in enumerate(scenes)

@@ -7,7 +7,7 @@ file it speaks of.
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -71,6 +71,7 @@ class Ledger:
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.path = folder / FILE_NAME
         self._depth = 0
+        self._read_only = read_only
         self._stack = ExitStack()
         if read_only and not self.path.is_file():
             raise LedgerError(
@@ -129,6 +130,11 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database and give the lock back."""
+        if not self._read_only:
+            # At rest the ledger is one file, so that a copy of the folder on a read-only medium can be read. While
+            # a reader looks on, the log stays; the next writer tidies up.
+            with suppress(sqlite3.OperationalError, sqlite3.ProgrammingError):
+                self._db.execute("PRAGMA journal_mode = DELETE")
         self._stack.close()
 
     @contextmanager

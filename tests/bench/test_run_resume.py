@@ -22,7 +22,7 @@ from prefbench.bench.suite import load_suite
 suite, base, other, out = sys.argv[1:]
 run_suite(load_suite(suite), {"base": base, "other": other}, Path(out), device="cpu", batch_size=2, resamples=1000)
 """
-TOTAL = {"images": 80, "scores": 320}  # 2 checkpoints x 40 prompts, x 4 scorers
+TOTAL = {"images": 24, "scores": 96}  # 2 checkpoints x 12 prompts, x 4 scorers
 
 
 def _count(out: Path, table: str) -> int:
@@ -56,10 +56,10 @@ def _kill_at(arguments: list[str], out: Path, table: str, rows: int, plugin: Pat
 def test_killed_and_started_again_it_ends_with_the_same_bytes(
     suite_file: Path, tiny_pipeline: Path, other_pipeline: Path, tmp_path: Path, toy_plugin: Path
 ) -> None:
-    prompts = [f"a {colour} {animal}" for colour in ("red", "blue", "tall", "old") for animal in "ABCDEFGHIJ"]
+    prompts = [f"a {colour} {animal}" for colour in ("red", "blue", "old") for animal in "ABCD"]
     (tmp_path / "prompts.csv").write_text("\n".join(["prompt", *prompts]) + "\n")
-    text = suite_file.read_text().replace("seeds = [0, 1]", "seeds = [7]").replace("steps = 2", "steps = 8")
-    suite_file.write_text(text.replace('"toy:bright"', '"toy:slow"'))
+    text = suite_file.read_text().replace("seeds = [0, 1]", "seeds = [7]").replace("steps = 2", "steps = 6")
+    suite_file.write_text(text.replace('"toy:red"', '"toy:slow"'))
     suite = load_suite(str(suite_file))
     specs = {"base": str(tiny_pipeline), "other": str(other_pipeline)}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -68,6 +68,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     arguments = [str(suite_file), *specs.values(), str(killed)]
     assert 3 <= _kill_at(arguments, killed, "images", 3, toy_plugin) < TOTAL["images"]
     assert not (killed / "results.json").exists()
+    # The first scorer is fast and the second takes a second: the kill falls into the second one's work.
     assert 1 <= _kill_at(arguments, killed, "scores", 1, toy_plugin) < TOTAL["scores"]
     assert not (killed / "results.json").exists()
     results = run_suite(suite, specs, killed, device="cpu", batch_size=2, resamples=1000)

@@ -15,7 +15,7 @@ COLOURS = ("red", "green", "blue", "grey")
 
 
 def _save_tiny_pipeline(folder: Path, prediction_type: str = "epsilon") -> Path:
-    """A complete StableDiffusionPipeline folder: 16-pixel images, latents 4 x 8 x 8, about 40 k parameters."""
+    """A complete StableDiffusionPipeline folder: 16-pixel images, latents 4 x 8 x 8."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -86,7 +86,7 @@ def _save_tiny_pipeline(folder: Path, prediction_type: str = "epsilon") -> Path:
 
 
 def _write_manifest(folder: Path, count: int, labels: Callable[[int], object] = lambda i: i % 2) -> Path:
-    """`count` pairs of random images, alternately won by image 0 and image 1 unless `labels` says otherwise."""
+    """`count` pairs of random images, won by image 0 and image 1 in turn unless `labels` says otherwise."""
     rng = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     rows = []

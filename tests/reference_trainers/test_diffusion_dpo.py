@@ -1,4 +1,4 @@
-"""The Diffusion-DPO loss against hand-derived values, finite differences and an independent numpy derivation."""
+"""The Diffusion-DPO loss against hand-derived values, finite differences and a numpy derivation."""
 
 import doctest
 import math

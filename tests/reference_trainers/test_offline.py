@@ -167,7 +167,7 @@ def test_seed_flips_mirroring_and_dropout_each_change_the_run(
 
 
 def test_updates_on_one_batch_make_the_policy_prefer_its_winners(tiny_pipeline: Path, manifest: Path):
-    """The same pairs, noise and timesteps again and again: every logit ends above 0 and the loss below log 2."""
+    """The same pairs, noise and timesteps twelve times: every logit ends above 0, each loss below log 2."""
     recipe = recipe_of("diffusion_dpo", kappa=200)
     run = open_run(recipe, tiny_pipeline, manifest)
     plan = micro_batches(
@@ -215,10 +215,23 @@ def test_fp16_without_a_gpu_is_refused(tiny_pipeline: Path, manifest: Path):
 def test_a_precision_that_the_machine_lacks_is_refused(
     tiny_pipeline: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """accelerate asks the machine through this function; here it says no."""
-    monkeypatch.setattr("accelerate.accelerator.is_bf16_available", lambda *_: False)
-    with pytest.raises(UsageError, match="precision = bf16.*Set precision=fp32"):
+    """accelerate raises ValueError for a precision that the hardware lacks; no such hardware is at hand."""
+
+    def refuse(**_: str) -> None:
+        raise ValueError("bf16 mixed precision requires a supported device")
+
+    monkeypatch.setattr("prefbench.reference_trainers.training_steps.Accelerator", refuse)
+    with pytest.raises(UsageError, match=r"precision = bf16.*Set precision=fp32"):
         open_run(recipe_of("sft", precision="bf16"), tiny_pipeline, manifest)
+
+
+def test_processes_that_do_not_see_each_other_are_refused(
+    tiny_pipeline: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As torchrun on CPUs without ACCELERATE_USE_CPU does: each process would be the only one."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match=r"2 processes were launched.*ACCELERATE_USE_CPU=true"):
+        open_run(recipe_of("sft"), tiny_pipeline, manifest)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(

@@ -40,13 +40,13 @@ def metrics_of(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def start_process(pipeline: Path, manifest: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
+def start_process(pipeline: Path, manifest: Path, out: Path) -> subprocess.Popen[bytes]:
     values = {"steps": STEPS, "batch": 2, "checkpoint_every": 5, "cache": "true"}
     settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     where = ["--backbone", str(pipeline), "--data", str(manifest), "--out", str(out), "--recipe", "miniature"]
     # One thread, as in this process: the order of a sum depends on the number of threads.
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-c", TRAIN, "diffusion_dpo", *where, *settings, *more]
+    command = [sys.executable, "-c", TRAIN, "diffusion_dpo", *where, *settings]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
 
 
@@ -61,15 +61,23 @@ def kill_after(process: subprocess.Popen[bytes], out: Path, lines: int) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("lora_rank", [None, 2])
+def same_weights(one: Path, other: Path) -> None:
+    files = sorted(path.relative_to(one) for path in one.rglob("*.safetensors"))
+    assert files
+    for file in files:
+        weights, others = load_file(one / file), load_file(other / file)
+        assert weights.keys() == others.keys()
+        assert all(torch.equal(value, others[name]) for name, value in weights.items()), file
+
+
 def test_a_killed_and_resumed_run_ends_as_an_uninterrupted_one(
-    lora_rank: int | None, tiny_pipeline: Path, manifest: Path, tmp_path: Path
+    tiny_pipeline: Path, manifest: Path, tmp_path: Path
 ):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    recipe = recipe_of(lora_rank=lora_rank)
+    recipe = recipe_of()
     places = {"backbone": str(tiny_pipeline), "data": str(manifest)}
     train(recipe, **places, out=whole)
-    process = start_process(tiny_pipeline, manifest, killed, *(["--lora-rank", "2"] if lora_rank else []))
+    process = start_process(tiny_pipeline, manifest, killed)
     kill_after(process, killed, lines=7)
     assert not (killed / "prefbench.json").exists()
     result = train(recipe, **places, out=killed)
@@ -78,12 +86,12 @@ def test_a_killed_and_resumed_run_ends_as_an_uninterrupted_one(
     one, other = metrics_of(whole), metrics_of(killed)
     assert [line["step"] for line in other] == list(range(1, STEPS + 1))
     assert [line["loss"] for line in other] == pytest.approx([line["loss"] for line in one], abs=1e-6)
-    name = "pytorch_lora_weights.safetensors" if lora_rank else "unet/diffusion_pytorch_model.safetensors"
-    weights = [load_file(folder / name) for folder in (whole, killed)]
-    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    same_weights(whole, killed)
 
 
-def unfinished(out: Path, pipeline: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def unfinished(
+    out: Path, pipeline: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch, **values: Any
+) -> dict[str, str]:
     """A run of 8 steps that a full disk ended at its last step: its state is that of step 5."""
     from prefbench.reference_trainers.run_folder import RunFolder
 
@@ -98,8 +106,22 @@ def unfinished(out: Path, pipeline: Path, manifest: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "log", fail_at_8)
         with pytest.raises(OSError, match="no space"):
-            train(recipe_of(steps=8), **places, out=out)
+            train(recipe_of(steps=8, **values), **places, out=out)
     return places
+
+
+@pytest.mark.parametrize(
+    "values", [{"lora_rank": 2}, {"cache": False, "hflip": True, "caption_dropout": 0.3}]
+)
+def test_lora_and_augmented_runs_resume_exactly(
+    values: dict, tiny_pipeline: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    places = unfinished(tmp_path / "broken", tiny_pipeline, manifest, monkeypatch, **values)
+    assert train(recipe_of(steps=8, **values), **places, out=tmp_path / "broken").resumed_from == 5
+    train(recipe_of(steps=8, **values), **places, out=tmp_path / "whole")
+    one, other = ([line["loss"] for line in metrics_of(tmp_path / name)] for name in ("whole", "broken"))
+    assert one == other
+    same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
 def test_metrics_beyond_the_saved_state_are_cut(

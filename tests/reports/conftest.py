@@ -34,7 +34,7 @@ def scores_table(
     decimals: int = 6,
     with_slices: bool = True,
 ) -> pd.DataFrame:
-    """Scores = quality of the checkpoint by this scorer + noise; `scorers` maps a name to one quality each."""
+    """Scores = quality of the checkpoint by this scorer + noise; `scorers`: name -> one quality each."""
     rng = np.random.default_rng(seed)
     rows = [
         {

@@ -9,7 +9,21 @@ from prefbench.reports.view_numbers import NARROW
 
 def comparison(win_rate: float, ci95: tuple[float, float] | None, prompts: int = 200) -> Comparison:
     return Comparison(
-        "dpo", "base", "majority", "all", prompts, prompts, 1, 0, 0, win_rate, ci95, None, None, None, "bootstrap"
+        "dpo",
+        "base",
+        "majority",
+        "all",
+        prompts,
+        prompts,
+        1,
+        0,
+        0,
+        win_rate,
+        ci95,
+        None,
+        None,
+        None,
+        "bootstrap",
     )
 
 
@@ -35,9 +49,7 @@ def test_mark_and_bar_of_one_comparison() -> None:
     """0.8 -> 3 + 75.2 = 78.2; 0.75 -> 73.5; 0.85 -> 82.9."""
     made = mark(comparison(0.8, (0.75, 0.85)), "diamond", "Majority vote")
     assert (made.x, made.low, made.high, made.state) == ("78.20%", "73.50%", "82.90%", "higher")
-    assert made.label == (
-        f"Majority vote: 80.0{NARROW}%, 95{NARROW}% interval 75.0 to 85.0{NARROW}%, higher"
-    )
+    assert made.label == (f"Majority vote: 80.0{NARROW}%, 95{NARROW}% interval 75.0 to 85.0{NARROW}%, higher")
 
 
 @pytest.mark.parametrize(

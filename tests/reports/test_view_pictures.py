@@ -89,7 +89,9 @@ def test_votes_on_the_page_add_up_to_the_results(example: Any) -> None:
 
 def test_a_hole_in_the_scores_is_an_error_that_names_it(example: Any) -> None:
     holed = example.scores.drop(index=example.scores.index[5])
-    with pytest.raises(DataError, match=r"no score for checkpoint 'sft', prompt_id 'p000', seed 0, scorer 'clip'"):
+    with pytest.raises(
+        DataError, match=r"no score for checkpoint 'sft', prompt_id 'p000', seed 0, scorer 'clip'"
+    ):
         pictures(read_facts(example.results), holed, None)
 
 
@@ -126,9 +128,7 @@ def test_beyond_the_cap_the_most_telling_units_stay(example: Any) -> None:
     assert section.notes[0].startswith("5 of 24 prompts are listed")
 
 
-def test_a_picture_that_cannot_be_read_is_an_error(
-    example_of: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_picture_that_cannot_be_read_is_an_error(example_of: Callable[..., Any], tmp_path: Path) -> None:
     small = example_of(tmp_path, prompts=["a", "b"])
     (tmp_path / "0-1.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"0-1\.png: the report needs this picture"):

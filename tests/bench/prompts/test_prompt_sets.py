@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefbench.bench.exceptions import DataError, UsageError
-from prefbench.bench.prompts import PROMPT_SETS
-from prefbench.bench.prompts import hpdv2, partiprompts
+from prefbench.bench.prompts import PROMPT_SETS, hpdv2, partiprompts
 from prefbench.bench.prompts.files import ENVIRONMENT_VARIABLE
 from prefbench.bench.prompts.prompt_set import Prompt, PromptSet, load_prompt_set, spread
 

@@ -12,7 +12,7 @@ FORMULAS = {
     "toy:red": lambda pixels, prompt: pixels[..., 0].mean(),
     "toy:blue": lambda pixels, prompt: pixels[..., 2].mean(),
     "toy:words": lambda pixels, prompt: pixels[..., 1].mean() + len(prompt.split()),
-    "toy:slow": lambda pixels, prompt: time.sleep(0.02) or pixels[0].mean(),
+    "toy:slow": lambda pixels, prompt: time.sleep(0.04) or pixels[0].mean(),
     "toy:nan": lambda pixels, prompt: np.nan if "cat" in prompt else 1.0,
 }
 

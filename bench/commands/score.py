@@ -1,0 +1,107 @@
+"""`prefbench score`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prefbench.bench.score_manifest import ScoredManifest
+
+__all__ = ["score_command"]
+
+
+def score_command(
+    manifest: Annotated[
+        Path,
+        typer.Argument(help="CSV with the columns image,prompt; paths relative to it.", show_default=False),
+    ],
+    scorer: Annotated[
+        list[str], typer.Option("--scorer", help="Scorer by name; repeat for several.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights", help="SCORER=PATH: local weights instead of the published ones.", show_default=False
+        ),
+    ] = None,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--architecture", help="SCORER=FILE: JSON with other sizes of the network.", show_default=False
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Images at once; the scorer's own if not given.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Score finished images with preference scorers.
+
+    The manifest may also have the columns checkpoint, prompt_id, seed, category
+    and challenge. Every row is checked before anything is scored. OUT gets
+    scores.csv and scores.parquet (a scores table, as `prefbench compare` reads)
+    and scorers.json (what exactly was computed: weights, preprocessing,
+    fingerprint). `prefbench list scorers` prints the names.
+
+    Examples:
+        prefbench score images.csv --scorer pickscore --scorer hpsv2.1 --out scores
+
+        prefbench score images.csv --scorer mini:clip --out scores
+
+        prefbench score images.csv --scorer hpsv2.1@legacy-noaa \
+            --weights hpsv2.1@legacy-noaa=HPS_v2.1_compressed.pt --out scores
+    """
+    from rich.console import Console
+
+    from prefbench.bench.device import resolve_device
+    from prefbench.bench.progress import shown_on
+    from prefbench.bench.score_manifest import read_manifest, score_manifest
+
+    console = Console()
+    checked = read_manifest(manifest)
+    with shown_on(console) as stages:
+        scored = score_manifest(
+            checked,
+            scorer,
+            out,
+            weights=_pairs(weights, "--weights"),
+            architectures=_pairs(architecture, "--architecture"),
+            batch_size=batch_size,
+            device=resolve_device(device),
+            stages=stages,
+        )
+    _print_summary(console, scored)
+    console.print(f"\nScores: {out / 'scores.csv'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_summary(console: "Console", scored: "ScoredManifest") -> None:
+    """A line a scorer."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("scorer", "images", "mean", "min", "max", "cut prompts"):
+        table.add_column(heading, justify="left" if heading == "scorer" else "right", overflow="fold")
+    for name, rows in scored.scores.groupby("scorer", sort=False)["score"]:
+        cut = scored.scorers[str(name)]["truncated_prompts"]
+        numbers = [f"{value:.4f}" for value in (rows.mean(), rows.min(), rows.max())]
+        table.add_row(str(name), str(len(rows)), *numbers, "prompt-blind" if cut is None else str(cut))
+    console.print(table)
+
+
+def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
+    """["NAME=PATH", ...] as a dict."""
+    from prefbench.bench.exceptions import UsageError
+
+    pairs: dict[str, str] = {}
+    for value in values or []:
+        name, equals, path = value.partition("=")
+        if not name or not equals or not path:
+            raise UsageError(f"{option} {value!r} is not SCORER=PATH. Write e.g. {option} pickscore=folder.")
+        if name in pairs:
+            raise UsageError(f"{option} is given twice for {name!r}. Give it once.")
+        pairs[name] = path
+    return pairs

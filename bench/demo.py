@@ -1,0 +1,152 @@
+"""The demo: three trained checkpoints of the miniature world against their base, from nothing to the report.
+
+Training runs in worker processes of one thread each, which on few cores is faster than one process with all of them.
+Each step of it is the ordinary one: `prefbench train` for the checkpoints, `prefbench bench miniature` for the rest.
+"""
+
+import json
+import multiprocessing
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+__all__ = ["ARMS", "Arm", "run_demo"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One checkpoint of the demo: a method, and the settings in which it differs from its miniature recipe."""
+
+    name: str
+    method: str
+    settings: Mapping[str, Any]
+
+    def command(self, out: Path, settings: Mapping[str, Any]) -> str:
+        """The command line that trains this arm alone."""
+        options = [word for key, value in settings.items() for word in ("--" + key.replace("_", "-"), str(value))]
+        words = ["prefbench", "train", self.method, "--backbone", "miniature", "--data", "miniature", *options]
+        return shlex.join([*words, "--out", str(out)])
+
+
+#: Longest first, so that the workers end together.
+ARMS = (
+    Arm("diffusion_dpo", "diffusion_dpo", {}),
+    Arm("diffusion_dpo_lora", "diffusion_dpo", {"lora_rank": 8}),
+    Arm("sft", "sft", {}),
+)
+#: Order of the columns in tables and report: the baseline, the control, then what is compared with both.
+ORDER = ("base", "sft", "diffusion_dpo", "diffusion_dpo_lora")
+QUICK_STEPS, QUICK_PROMPTS = 12, 24
+POLL_S = 0.5
+
+
+def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console: Console) -> dict[str, Any]:
+    """Train, benchmark, report; an unfinished demo in `out` goes on.
+
+    Args:
+        out: folder for `checkpoints/` and the run's files.
+        quick: few steps and prompts.
+        seed: training seed of every arm.
+        workers: training processes; None for one a core, three at most.
+        console: where to print.
+
+    Returns:
+        The results dict, as results.json holds it.
+    """
+    started = time.monotonic()
+    shared: dict[str, Any] = {"seed": seed} | ({"steps": QUICK_STEPS} if quick else {})
+    console.print("[bold]1. Train[/] three checkpoints on the miniature world's preference pairs", highlight=False)
+    for arm in ARMS:
+        command = arm.command(out / "checkpoints" / arm.name, {**shared, **arm.settings})
+        console.print(f"   {command}", style="dim", highlight=False, soft_wrap=True)
+    _train_arms(out / "checkpoints", shared, workers or min(len(ARMS), os.cpu_count() or 1), console)
+
+    from prefbench.bench.progress import shown_on
+    from prefbench.bench.run import run_suite
+    from prefbench.bench.run_folder import REPORT
+    from prefbench.bench.suite import load_suite, with_limit
+    from prefbench.bench.terminal import print_results
+
+    suite = with_limit(load_suite("miniature"), QUICK_PROMPTS if quick else None)
+    console.print(
+        f"\n[bold]2. Benchmark[/] them against their base: {QUICK_PROMPTS if quick else 200} prompts, same seeds, five "
+        "scorers that vote, the known truth held out",
+        highlight=False,
+    )
+    specs = {n: "miniature" if n == "base" else str(out / "checkpoints" / n) for n in ORDER}
+    with shown_on(console) as stages:
+        results = run_suite(suite, specs, out, stages=stages)
+    console.print("\n[bold]3. Result[/]\n", highlight=False)
+    print_results(console, results)
+    console.print()
+    if quick:
+        console.print("--quick trains and samples too little to say much: run `prefbench demo` for verdicts.\n")
+    console.print(f"{time.monotonic() - started:.0f} s in all. Report: {out / REPORT}", highlight=False, soft_wrap=True)
+    return results
+
+
+def _train_arms(folder: Path, shared: Mapping[str, Any], workers: int, console: Console) -> None:
+    """Every arm in the pool; the bars follow the lines that the workers add to their metrics.jsonl."""
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+    columns = (
+        TextColumn("   {task.description:18}"),
+        BarColumn(16),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        TimeElapsedColumn(),
+    )
+    with pool, Progress(*columns, console=console) as progress:
+        futures: dict[str, Future[int]] = {}
+        bars = {}
+        for arm in ARMS:
+            settings = {**shared, **arm.settings}
+            futures[arm.name] = pool.submit(_train_arm, arm, folder / arm.name, settings)
+            bars[arm.name] = progress.add_task(arm.name, total=None, metrics="waits")
+        while not all(f.done() for f in futures.values()):
+            _show(progress, bars, folder)
+            failed = next((f for f in futures.values() if f.done() and f.exception()), None)
+            if failed:
+                # What the other arms have done is kept in their folders.
+                pool.shutdown(wait=False, cancel_futures=True)
+                break
+            time.sleep(POLL_S)
+        for name, future in futures.items():
+            steps = future.result()
+            progress.update(bars[name], total=steps, completed=steps, metrics="done")
+
+
+def _show(progress: Progress, bars: Mapping[str, Any], folder: Path) -> None:
+    for name in bars:
+        metrics = folder / name / "metrics.jsonl"
+        # A worker may be in the middle of its last line.
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
+        whole = [line for line in lines if line.endswith("\n")]
+        if whole:
+            last = json.loads(whole[-1])
+            progress.update(bars[name], completed=last["step"], metrics=f"loss {last['loss']:.3f}")
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _train_arm(arm: Arm, out: Path, settings: Mapping[str, Any]) -> int:
+    """In a worker: train, or find it trained; returns the number of steps."""
+    from prefbench.reference_trainers.method import Constant
+    from prefbench.reference_trainers.offline import train
+    from prefbench.reference_trainers.recipes import resolve_recipe
+
+    given = {key: Constant(value, "prefbench demo") for key, value in settings.items()}
+    recipe = resolve_recipe(arm.method, "miniature", given, cache=True)
+    train(recipe, backbone="miniature", data="miniature", out=out)
+    return recipe.loop.steps

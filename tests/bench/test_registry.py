@@ -1,0 +1,48 @@
+"""One name table: lazy, helpful about typing errors, strict about clashes."""
+
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from prefbench.bench.exceptions import PrefbenchError, UsageError
+from prefbench.bench.registry import Registry
+
+
+def _registry() -> Registry[object]:
+    return Registry("colour", {"red": "colorsys:rgb_to_hsv", "green": "no_such_module:x", "grey": "colorsys:nothing"})
+
+
+def test_a_name_resolves_only_when_asked_for() -> None:
+    sys.modules.pop("colorsys", None)
+    registry = _registry()
+    assert "red" in registry
+    assert "colorsys" not in sys.modules
+    assert callable(registry.get("red"))
+    assert "colorsys" in sys.modules
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_others() -> None:
+    with pytest.raises(UsageError, match=r"Unknown colour 'gren'. Did you mean 'green'\? Known: green, grey, red\."):
+        _registry().get("gren")
+
+
+def test_a_name_like_no_other_gets_the_list_and_no_guess() -> None:
+    with pytest.raises(UsageError, match=r"Unknown colour 'zzzzzz'. Known: green"):
+        _registry().get("zzzzzz")
+
+
+@pytest.mark.parametrize("name", ["green", "grey"])
+def test_a_broken_entry_stays_listed_and_says_why_when_asked_for(name: str) -> None:
+    registry = _registry()
+    assert name in registry.names()
+    with pytest.raises(PrefbenchError, match=f"The colour '{name}' is broken: importing"):
+        registry.get(name)
+
+
+def test_a_plug_in_cannot_take_a_name_that_exists() -> None:
+    registry = _registry()
+    registry.add_entry_point(EntryPoint("blue", "colorsys:hsv_to_rgb", "group"))
+    assert callable(registry.get("blue"))
+    with pytest.raises(UsageError, match="Two colours are called 'red': colorsys:rgb_to_hsv and mine:red"):
+        registry.add_entry_point(EntryPoint("red", "mine:red", "group"))

@@ -1,0 +1,128 @@
+"""A step of the training loop against the bare passes that it cannot do without."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from prefbench.reference_trainers.backbones.backbone import Posterior
+from prefbench.reference_trainers.method import Constant
+from prefbench.reference_trainers.offline import prepare_run, training_steps
+from prefbench.reference_trainers.preferences.labelled_pairs import labelled_pairs
+from prefbench.reference_trainers.recipes import resolve_recipe
+
+MOST_OVERHEAD = 1.05
+PAIRS, ROUNDS = 8, 15
+
+
+class MiniatureSizedBackbone:
+    """A UNet of the miniature's size with random weights; latents and prompts are random and cached."""
+
+    spec, pipeline_class, resolution, prediction_type = "random", "none", 32, "epsilon"
+
+    def __init__(self) -> None:
+        from diffusers import UNet2DConditionModel
+
+        self.unet = UNet2DConditionModel(
+            sample_size=16,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=(48, 80),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=64,
+            attention_head_dim=4,
+            norm_num_groups=8,
+        )
+        self.alphas_cumprod = torch.linspace(0.999, 0.005, 1000)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        pass
+
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
+        return {"text": torch.randn(len(prompts), 20, 64)}
+
+    def encode_images(self, images: torch.Tensor) -> Posterior:
+        shape = (len(images), 4, 16, 16)
+        return Posterior(torch.randn(shape), torch.full(shape, 0.1))
+
+    def predict(
+        self, unet: Any, noisy: torch.Tensor, timesteps: torch.Tensor, condition: Any
+    ) -> torch.Tensor:
+        return unet(noisy, timesteps, encoder_hidden_states=condition["text"], return_dict=False)[0]
+
+
+class BareStep:
+    """Forward, backward, clip and AdamW on one fixed batch, with the reference's forward for DPO."""
+
+    def __init__(self, compares_pairs: bool) -> None:
+        self.policy, self.reference = (MiniatureSizedBackbone().unet for _ in range(2))
+        self.reference.load_state_dict(self.policy.state_dict())
+        self.reference.requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.policy.parameters(), lr=1e-4, weight_decay=1e-2)
+        count = 2 * PAIRS if compares_pairs else PAIRS
+        self.compares_pairs = compares_pairs
+        self.inputs = (
+            torch.randn(count, 4, 16, 16),
+            torch.randint(1000, (count,)),
+            torch.randn(count, 20, 64),
+        )
+        self.target = torch.randn(count, 4, 16, 16)
+        self.seconds: list[float] = []
+
+    def errors(self, unet: Any) -> torch.Tensor:
+        return (unet(*self.inputs, return_dict=False)[0] - self.target).square().flatten(1).mean(1)
+
+    def __call__(self) -> None:
+        started = time.perf_counter()
+        if self.compares_pairs:
+            with torch.no_grad():
+                ref_w, ref_l = self.errors(self.reference).chunk(2)
+            w, l = self.errors(self.policy).chunk(2)  # noqa: E741
+            loss = -torch.nn.functional.logsigmoid(1000 * ((ref_w - ref_l) - (w - l))).mean()
+        else:
+            loss = self.errors(self.policy).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        assert math.isfinite(loss.item())  # the loop reads its loss too
+        self.seconds.append(time.perf_counter() - started)
+
+
+@pytest.mark.parametrize("method", ["sft", "diffusion_dpo"])
+def test_a_step_of_the_loop_costs_at_most_5_percent_more_than_its_bare_passes(method: str, benchmark: Any):
+    """Bare steps and loop steps alternate, so that both meet the same load; the fastest are compared."""
+    if benchmark.disabled:
+        pytest.skip("a timing: run with --benchmark-enable")
+    given = {"batch": PAIRS, "steps": ROUNDS + 4, "cache": True}
+    recipe = resolve_recipe(method, "miniature", {key: Constant(v, "test") for key, v in given.items()})
+    pairs = labelled_pairs(
+        "random",
+        [f"prompt {i}" for i in range(64)],
+        np.ones(64),
+        lambda row, side: Image.new("RGB", (32, 32)),
+        lambda row, side: f"{row}:{side}",
+    )
+    steps = training_steps(prepare_run(recipe, MiniatureSizedBackbone(), pairs))
+    bare = BareStep(compares_pairs=method == "diffusion_dpo")
+    for _ in range(2):
+        bare()
+        next(steps)
+    bare.seconds.clear()
+    benchmark.pedantic(lambda: next(steps), setup=bare, rounds=ROUNDS, iterations=1)
+    ratio = benchmark.stats.stats.min / min(bare.seconds)
+    benchmark.extra_info.update(
+        what="training step over bare forward, backward and optimizer",
+        method=method,
+        bare_s=min(bare.seconds),
+        ratio=round(ratio, 4),
+        at_most=MOST_OVERHEAD,
+    )
+    assert ratio <= MOST_OVERHEAD, f"{ratio:.3f}"
