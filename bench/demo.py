@@ -29,10 +29,10 @@ class Arm:
     method: str
     settings: Mapping[str, Any]
 
-    def command(self, out: Path, settings: Mapping[str, Any]) -> str:
+    def command(self, out: Path, data: str, settings: Mapping[str, Any]) -> str:
         """The command line that trains this arm alone."""
         options = [word for key, value in settings.items() for word in ("--" + key.replace("_", "-"), str(value))]
-        words = ["prefbench", "train", self.method, "--backbone", "miniature", "--data", "miniature", *options]
+        words = ["prefbench", "train", self.method, "--backbone", "miniature", "--data", data, *options]
         return shlex.join([*words, "--out", str(out)])
 
 
@@ -44,7 +44,9 @@ ARMS = (
 )
 #: Order of the columns in tables and report: the baseline, the control, then what is compared with both.
 ORDER = ("base", "sft", "diffusion_dpo", "diffusion_dpo_lora")
-QUICK_STEPS, QUICK_PROMPTS = 12, 24
+QUICK_STEPS, QUICK_PROMPTS, QUICK_DATA = 12, 24, "miniature:400"
+#: Images drawn at once: many, because they are tiny.
+BATCH_SIZE = 50
 POLL_S = 0.5
 
 
@@ -63,11 +65,12 @@ def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console:
     """
     started = time.monotonic()
     shared: dict[str, Any] = {"seed": seed} | ({"steps": QUICK_STEPS} if quick else {})
+    data = QUICK_DATA if quick else "miniature"
     console.print("[bold]1. Train[/] three checkpoints on the miniature world's preference pairs", highlight=False)
     for arm in ARMS:
-        command = arm.command(out / "checkpoints" / arm.name, {**shared, **arm.settings})
+        command = arm.command(out / "checkpoints" / arm.name, data, {**shared, **arm.settings})
         console.print(f"   {command}", style="dim", highlight=False, soft_wrap=True)
-    _train_arms(out / "checkpoints", shared, workers or min(len(ARMS), os.cpu_count() or 1), console)
+    _train_arms(out / "checkpoints", data, shared, workers or min(len(ARMS), os.cpu_count() or 1), console)
 
     from prefbench.bench.progress import shown_on
     from prefbench.bench.run import run_suite
@@ -83,7 +86,7 @@ def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console:
     )
     specs = {n: "miniature" if n == "base" else str(out / "checkpoints" / n) for n in ORDER}
     with shown_on(console) as stages:
-        results = run_suite(suite, specs, out, stages=stages)
+        results = run_suite(suite, specs, out, batch_size=BATCH_SIZE, stages=stages)
     console.print("\n[bold]3. Result[/]\n", highlight=False)
     print_results(console, results)
     console.print()
@@ -93,7 +96,7 @@ def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console:
     return results
 
 
-def _train_arms(folder: Path, shared: Mapping[str, Any], workers: int, console: Console) -> None:
+def _train_arms(folder: Path, data: str, shared: Mapping[str, Any], workers: int, console: Console) -> None:
     """Every arm in the pool; the bars follow the lines that the workers add to their metrics.jsonl."""
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
     columns = (
@@ -108,7 +111,7 @@ def _train_arms(folder: Path, shared: Mapping[str, Any], workers: int, console: 
         bars = {}
         for arm in ARMS:
             settings = {**shared, **arm.settings}
-            futures[arm.name] = pool.submit(_train_arm, arm, folder / arm.name, settings)
+            futures[arm.name] = pool.submit(_train_arm, arm, folder / arm.name, data, settings)
             bars[arm.name] = progress.add_task(arm.name, total=None, metrics="waits")
         while not all(f.done() for f in futures.values()):
             _show(progress, bars, folder)
@@ -140,7 +143,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _train_arm(arm: Arm, out: Path, settings: Mapping[str, Any]) -> int:
+def _train_arm(arm: Arm, out: Path, data: str, settings: Mapping[str, Any]) -> int:
     """In a worker: train, or find it trained; returns the number of steps."""
     from prefbench.reference_trainers.method import Constant
     from prefbench.reference_trainers.offline import train
@@ -148,5 +151,5 @@ def _train_arm(arm: Arm, out: Path, settings: Mapping[str, Any]) -> int:
 
     given = {key: Constant(value, "prefbench demo") for key, value in settings.items()}
     recipe = resolve_recipe(arm.method, "miniature", given, cache=True)
-    train(recipe, backbone="miniature", data="miniature", out=out)
+    train(recipe, backbone="miniature", data=data, out=out)
     return recipe.loop.steps

@@ -33,8 +33,8 @@ FEWEST_RESAMPLES = 1000
 METHOD = (
     "95 % percentile bootstrap over distinct prompt texts, all seeds, scorers and votes of a prompt drawn "
     f"together; where fewer than {RARE} prompts differ from the commonest outcome, a bound from the exact "
-    "Clopper-Pearson limit over prompts (ci_method exact); none for a single prompt. p_value: exact "
-    "two-sided sign test on prompts, evenly split prompts left out."
+    "Clopper-Pearson limit over prompts; none for a single prompt. p-values are those of an exact two-sided "
+    "sign test on prompts, evenly split prompts left out."
 )
 
 SCORER_FIELDS = (

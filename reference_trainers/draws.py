@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "MicroBatch", "micro_batches", "pair_index"]
+__all__ = ["Draws", "MicroBatch", "micro_batches", "pair_index", "pairs_drawn"]
 
 CPU = torch.device("cpu")
 
@@ -64,6 +64,11 @@ def pair_index(seed: int, position: int, count: int) -> int:
     """Which of `count` pairs stands at `position` (0, 1, ...) of the endless stream of shuffled epochs."""
     epoch, offset = divmod(position, count)
     return int(_permutation(seed, epoch, count)[offset])
+
+
+def pairs_drawn(seed: int, draws: int, count: int) -> np.ndarray:
+    """Which of `count` pairs the first `draws` positions of the stream meet, each once, shape (min(draws, count),)."""
+    return _permutation(seed, 0, count)[:draws]
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,8 @@ def train(
     if card is not None:
         return TrainingResult(out, card, resumed_from=recipe.loop.steps, was_finished=True)
     if recipe.data.cache:
-        progress.note(f"Encoding {len(pairs)} pairs once, before training.")
+        met = min(len(pairs), recipe.loop.steps * recipe.loop.batch)
+        progress.note(f"Encoding {met} pairs once, before training.")
     run = prepare_run(recipe, opened, pairs)
     done, last = _steps_to_the_end(run, folder, progress)
     card = training_card(

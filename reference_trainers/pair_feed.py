@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prefbench.bench.exceptions import UsageError
 from prefbench.reference_trainers.backbones.backbone import Backbone, Posterior
-from prefbench.reference_trainers.draws import Draws, MicroBatch
+from prefbench.reference_trainers.draws import Draws, MicroBatch, pairs_drawn
 from prefbench.reference_trainers.method import Condition, PairBatch
 from prefbench.reference_trainers.preferences.image_tensors import image_tensor
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
@@ -24,7 +24,7 @@ MEMORY_SHARE = 0.7
 
 
 class _Cache:
-    """Latent distributions of all images and encodings of all distinct prompts, in CPU memory.
+    """Latent distributions of images and encodings of their distinct prompts, in CPU memory.
 
     The distribution is cached, not a sample, so each step still draws its own latent and caching changes no
     number.
@@ -80,6 +80,7 @@ class PairFeed:
         seed: of the draws.
         device: where batches go.
         uses_loser: whether rejected images are wanted.
+        draws: pairs that the whole run draws; a cache holds no pair that it never meets.
     """
 
     def __init__(
@@ -92,14 +93,16 @@ class PairFeed:
         seed: int,
         device: torch.device,
         uses_loser: bool,
+        draws: int,
     ) -> None:
         self._backbone, self._pairs, self._cfg, self._seed, self._device = backbone, pairs, cfg, seed, device
         self._rows = [int(row) for row in rows]
         self._sides = ("winner", "loser") if uses_loser else ("winner",)
         self._resolution = cfg.resolution or backbone.resolution
-        self._cache = (
-            _Cache(backbone, pairs, self._rows, self._sides, self._resolution) if cfg.cache else None
-        )
+        self._cache: _Cache | None = None
+        if cfg.cache:
+            met = [self._rows[i] for i in pairs_drawn(seed, draws, len(self._rows))]
+            self._cache = _Cache(backbone, pairs, met, self._sides, self._resolution)
 
     def stream(self, plan: Iterable[MicroBatch]) -> Iterator[tuple[MicroBatch, PairBatch, Draws]]:
         """The batches of the plan, in its order."""

@@ -89,7 +89,14 @@ def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> O
     )
     rows = method.prepare(pairs)
     feed = PairFeed(
-        backbone, pairs, rows, recipe.data, seed=loop.seed, device=device, uses_loser=method.uses_loser
+        backbone,
+        pairs,
+        rows,
+        recipe.data,
+        seed=loop.seed,
+        device=device,
+        uses_loser=method.uses_loser,
+        draws=loop.steps * loop.batch,
     )
     model, optimizer = accelerator.prepare(trained.unet, optimizer)
     return OfflineRun(

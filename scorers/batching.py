@@ -1,4 +1,4 @@
-"""Scoring lists in batches: decode and resize the next batch while the network works on this one."""
+"""Scoring lists in batches: the next batch is decoded while the network works on this one."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from prefbench.bench.exceptions import DataError, UsageError
-from prefbench.scorers.image_io import image_name
+from prefbench.scorers.image_io import image_name, open_rgb
 from prefbench.scorers.protocol import ImageSource
 
 __all__ = ["check_pairs", "score_in_batches"]
@@ -69,17 +70,16 @@ def score_in_batches(
     parameter = next(network.parameters())
     starts = range(0, len(images), batch_size)
     scores = np.empty(len(images), dtype=np.float64)
-    # Pillow and torch release the interpreter lock, so one thread is enough to hide the decoding behind the
-    # network.
+    # Decoding is most of the work beside the network, and Pillow does it without the interpreter lock. Only decoding:
+    # torch in a second thread would bring a second set of threads that fight over the cores.
     with ThreadPoolExecutor(max_workers=1) as worker, torch.inference_mode():
-        upcoming = worker.submit(prepare, images[:batch_size], prompts[:batch_size])
+        upcoming = worker.submit(_decode, images[:batch_size])
         for start in starts:
-            pixels, *tokens = upcoming.result()
+            decoded = upcoming.result()
             stop = start + batch_size
             if stop < len(images):
-                upcoming = worker.submit(
-                    prepare, images[stop : stop + batch_size], prompts[stop : stop + batch_size]
-                )
+                upcoming = worker.submit(_decode, images[stop : stop + batch_size])
+            pixels, *tokens = prepare(decoded, prompts[start:stop])
             batch = forward(
                 network,
                 pixels.to(device=parameter.device, dtype=parameter.dtype),
@@ -96,3 +96,7 @@ def score_in_batches(
             "A score must be finite: check the weights, or use dtype float32."
         )
     return scores
+
+
+def _decode(images: Sequence[ImageSource]) -> list[Image]:
+    return [open_rgb(image) for image in images]

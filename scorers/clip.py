@@ -85,8 +85,8 @@ def _vit(embed_dim: int, quick_gelu: bool, vision: dict[str, int], text: dict[st
     }
 
 
-# Sizes: open_clip model_configs. QuickGELU: open_clip pretrained.py marks OpenAI's weights with
-# quick_gelu=True, laion2b's not. Repositories: the same file; revisions are the ones in public use.
+# Sizes: open_clip model_configs. QuickGELU and repositories: open_clip pretrained.py, which marks OpenAI's weights
+# with quick_gelu=True and laion2b's not. Revisions: as public code quotes them; not fetched when this was written.
 OPENAI = {"licence": "MIT (openai/CLIP)", "trained_on": "WebImageText (no preferences)"}
 MODELS = {
     "openai-vit-l-14": Model(

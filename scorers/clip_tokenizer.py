@@ -3,7 +3,7 @@
 import gzip
 import json
 import tempfile
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from open_clip.tokenizer import bytes_to_unicode, default_bpe
@@ -62,6 +62,7 @@ def bundled_tokenizer() -> PreTrainedTokenizerBase:
         return read_tokenizer(folder)
 
 
+@lru_cache(maxsize=8)
 def vocabulary_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """sha256 of token -> id, for a fingerprint."""
     return sha256_of_json(tokenizer.get_vocab())

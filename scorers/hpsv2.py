@@ -51,7 +51,7 @@ from prefbench.scorers.weights import HubFile, WeightsArgument, find_weights, mi
 
 __all__ = ["ARCHITECTURE", "HUB", "VARIANTS", "HPSv2", "build", "forward", "load", "save_folder"]
 
-# tgxs002/HPSv2 hpsv2/utils.py `hps_version_map`; the revision is the one in public use.
+# tgxs002/HPSv2 hpsv2/utils.py `hps_version_map`; the revision is as public code quotes it.
 REVISION = "697403c78157020a1ae59d23f111aa58ced35b0a"
 HUB = {
     "hpsv2.0": HubFile("xswu/HPSv2", REVISION, "HPS_v2_compressed.pt"),

@@ -68,7 +68,7 @@ __all__ = [
     "save_folder",
 ]
 
-# ImageReward/utils.py names repository and files; the revision is the one in public use.
+# ImageReward/utils.py names repository and files; the revision is as public code quotes it.
 HUB = HubFile("THUDM/ImageReward", "5736be03b2652728fb87788c9797b0570450ab72", "ImageReward.pt")
 VOCABULARY = HubFile("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594", "vocab.txt")
 WEIGHT_FILES = ("model.safetensors", "ImageReward.safetensors", "ImageReward.pt")

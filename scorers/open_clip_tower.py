@@ -10,6 +10,7 @@ A folder that holds such a model, as the miniature scorers ship it:
 import gzip
 import json
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,16 @@ def text_features(network: CLIP, tokens: Tensor) -> Tensor:
     return normalize(network.encode_text(tokens).float(), dim=-1)
 
 
+@cache
+def _clip_tokenizer(limit: int) -> SimpleTokenizer:
+    return SimpleTokenizer(context_length=limit)
+
+
+@lru_cache(maxsize=8)
+def _vocabulary_hash(tokenizer: SimpleTokenizer) -> str:
+    return sha256_of_json(tokenizer.encoder)
+
+
 def open_tokenizer(architecture: dict[str, Any], folder: Path | None, scorer: str) -> SimpleTokenizer:
     """CLIP's BPE tokenizer, with the folder's own merges where it has them.
 
@@ -145,11 +156,7 @@ def open_tokenizer(architecture: dict[str, Any], folder: Path | None, scorer: st
     """
     limit = architecture["text_cfg"]["context_length"]
     own = folder / BPE_FILE if folder is not None and (folder / BPE_FILE).is_file() else None
-    tokenizer = (
-        SimpleTokenizer(bpe_path=str(own), context_length=limit)
-        if own
-        else SimpleTokenizer(context_length=limit)
-    )
+    tokenizer = SimpleTokenizer(bpe_path=str(own), context_length=limit) if own else _clip_tokenizer(limit)
     if tokenizer.vocab_size != architecture["text_cfg"]["vocab_size"]:
         raise MissingWeightsError(
             f"Scorer {scorer}: the tokenizer has {tokenizer.vocab_size} tokens and the text tower "
@@ -163,7 +170,7 @@ def tokenizer_identity(tokenizer: SimpleTokenizer) -> dict[str, Any]:
     return {
         "kind": "open_clip SimpleTokenizer, lower-cased, end token forced last",
         "limit": tokenizer.context_length,
-        "vocabulary": sha256_of_json(tokenizer.encoder),
+        "vocabulary": _vocabulary_hash(tokenizer),
     }
 
 

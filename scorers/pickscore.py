@@ -52,7 +52,7 @@ from prefbench.scorers.weights import (
 
 __all__ = ["ARCHITECTURE", "HUB", "PickScore", "build", "forward", "load", "save_folder"]
 
-# README of yuvalkirstain/PickScore names the repository; the revision is the one in public use
+# README of yuvalkirstain/PickScore names the repository; the revision is as public code quotes it
 # (model.safetensors, 3.94 GB).
 HUB = HubFile("yuvalkirstain/PickScore_v1", "a4e4367c6dfa7288a00c550414478f865b875800", "model.safetensors")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")

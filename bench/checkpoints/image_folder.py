@@ -139,7 +139,10 @@ class ImageFolderCheckpoint:
         path = self._files[prompt.id, seed]
         try:
             with Image.open(path) as file:
-                if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema() != (
+                    255,
+                    255,
+                ):
                     raise DataError(
                         f"{path} is transparent in places, so what it shows is undefined. Flatten it first."
                     )

@@ -48,19 +48,22 @@ def bench_command(
         --checkpoint dpo=unet:mhdang/dpo-sd1.5-text2image-v1@stable-diffusion-v1-5/stable-diffusion-v1-5 --out
         run
     """
+    from prefbench.bench.suite import load_suite, with_limit
+
+    chosen = with_limit(load_suite(suite), limit)
+    checkpoints = pairs_option("--checkpoint", "NAME=SPEC", checkpoint)
+    own_weights = pairs_option("--weights", "SCORER=PATH", weights or [])
+
+    # After the cheap errors: these import torch.
     from rich.console import Console
 
     from prefbench.bench.plan_table import print_plan
     from prefbench.bench.progress import shown_on
     from prefbench.bench.run import plan_suite, run_suite
     from prefbench.bench.run_folder import REPORT
-    from prefbench.bench.suite import load_suite, with_limit
     from prefbench.bench.terminal import print_results
 
     console = Console()
-    chosen = with_limit(load_suite(suite), limit)
-    checkpoints = pairs_option("--checkpoint", "NAME=SPEC", checkpoint)
-    own_weights = pairs_option("--weights", "SCORER=PATH", weights or [])
     if dry_run:
         plan = plan_suite(
             chosen, checkpoints, out, prompts_dir=prompts_dir, device=device, weights=own_weights
@@ -79,7 +82,7 @@ def bench_command(
             stages=stages,
         )
     print_results(console, results)
-    console.print(f"Report: {out / REPORT}", soft_wrap=True, highlight=False)
+    console.print(f"\nReport: {out / REPORT}", soft_wrap=True, highlight=False, markup=False)
 
 
 def pairs_option(option: str, form: str, values: list[str]) -> dict[str, str]:

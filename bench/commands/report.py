@@ -21,4 +21,4 @@ def report_command(
     from prefbench.bench.run_report import rewrite_report
 
     path = rewrite_report(run)
-    Console().print(f"Report: {path}", soft_wrap=True, highlight=False)
+    Console().print(f"Report: {path}", soft_wrap=True, highlight=False, markup=False)

@@ -86,7 +86,9 @@ def toy_plugin(monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(TOY_PLUGIN)
     # Entry points are read once a process; these tables have not read theirs yet.
     monkeypatch.setattr(registry, "REGISTRY", Registry("scorer", registry.TABLE, group="prefbench.scorers"))
-    prompt_sets = Registry("prompt set", {"hpdv2": "prefbench.bench.prompts.hpdv2:SOURCE"}, group="prefbench.prompts")
+    prompt_sets = Registry(
+        "prompt set", {"hpdv2": "prefbench.bench.prompts.hpdv2:SOURCE"}, group="prefbench.prompts"
+    )
     monkeypatch.setattr(prompts, "PROMPT_SETS", prompt_sets)
     monkeypatch.setattr("prefbench.bench.prompts.prompt_set.PROMPT_SETS", prompt_sets)
     return TOY_PLUGIN

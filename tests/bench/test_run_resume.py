@@ -20,7 +20,8 @@ from pathlib import Path
 from prefbench.bench.run import run_suite
 from prefbench.bench.suite import load_suite
 suite, base, other, out = sys.argv[1:]
-run_suite(load_suite(suite), {"base": base, "other": other}, Path(out), device="cpu", batch_size=2, resamples=1000)
+run_suite(load_suite(suite), {"base": base, "other": other}, Path(out), device="cpu", batch_size=2,
+resamples=1000)
 """
 TOTAL = {"images": 24, "scores": 96}  # 2 checkpoints x 12 prompts, x 4 scorers
 

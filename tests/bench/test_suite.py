@@ -69,7 +69,11 @@ def test_resolved_suite_states_its_defaults() -> None:
         ("seeds = [0]", "seeds = []", ["seeds"]),
         ("seeds = [0]", "seeds = [0, 0]", ["a seed twice"]),
         ("seeds = [0]", "seed = [0]", ["'seed'", "did you mean 'seeds'"]),
-        ('voters = ["pickscore"]', 'voters = ["a"]\nheld_out = ["a"]', ["electorate", "a stands in it twice"]),
+        (
+            'voters = ["pickscore"]',
+            'voters = ["a"]\nheld_out = ["a"]',
+            ["electorate", "a stands in it twice"],
+        ),
         ('voters = ["pickscore"]', "voters = []", ["electorate.voters"]),
         ('name = "x"', 'name = "x', ["not valid TOML"]),
         ("[sampling]", "[samplign]", ["'samplign'", "did you mean 'sampling'", "sampling is missing"]),

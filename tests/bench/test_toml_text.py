@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from prefbench.bench.toml_text import toml_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-PLAIN = TEXT | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+PLAIN = (
+    TEXT | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.booleans()
+)
 VALUES = PLAIN | st.lists(PLAIN, max_size=4)
-TABLES = st.recursive(st.dictionaries(TEXT, VALUES, max_size=4), lambda inner: st.dictionaries(TEXT, inner | VALUES))
+TABLES = st.recursive(
+    st.dictionaries(TEXT, VALUES, max_size=4), lambda inner: st.dictionaries(TEXT, inner | VALUES)
+)
 
 
 @given(TABLES)

@@ -18,7 +18,7 @@ from prefbench.reference_trainers.method import Constant
 from prefbench.reference_trainers.offline import train
 from prefbench.reference_trainers.recipes import Recipe, resolve_recipe
 
-STEPS = 40
+STEPS = 24
 TRAIN = """
 import sys
 import typer

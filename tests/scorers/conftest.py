@@ -1,4 +1,5 @@
-"""Tiny scorers with random weights: the real classes, tokenizers and folder layouts, milliseconds instead of minutes."""
+"""Tiny scorers with random weights: the real classes, tokenizers and folder layouts, milliseconds instead of
+minutes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +12,40 @@ from PIL import Image
 
 from prefbench.scorers import aesthetic, clip, hpsv2, imagereward, pickscore
 
+try:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+except ImportError:  # transformers 4, whose plain processor is the one on Pillow
+    from transformers import CLIPImageProcessor as CLIPImageProcessorPil
+
+__all__ = ["CLIPImageProcessorPil"]
+
 SIDE = 32
 MERGES = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), ("re", "d</w>")]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat", "dog", ",", *LETTERS, *(f"##{c}" for c in LETTERS)]
+VOCABULARY = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "cat",
+    "dog",
+    ",",
+    *LETTERS,
+    *(f"##{c}" for c in LETTERS),
+]
 
 TOWER: dict[str, Any] = {
     "embed_dim": 16,
     "quick_gelu": False,
     "vision_cfg": {"image_size": SIDE, "patch_size": 8, "width": 32, "head_width": 8, "layers": 2},
-    "text_cfg": {"context_length": 12, "vocab_size": 512 + len(MERGES) + 2, "width": 24, "heads": 4, "layers": 2},
+    "text_cfg": {
+        "context_length": 12,
+        "vocab_size": 512 + len(MERGES) + 2,
+        "width": 24,
+        "heads": 4,
+        "layers": 2,
+    },
 }
 PICKSCORE: dict[str, Any] = {
     "projection_dim": 16,
@@ -67,7 +92,8 @@ NAMES = ("mini:pickscore", "mini:hpsv2", "mini:imagereward", "mini:clip", "mini:
 
 
 def _loud(network: torch.nn.Module) -> torch.nn.Module:
-    """Random weights large enough that every input matters: an initialised transformer hardly reacts to its input."""
+    """Random weights large enough that every input matters: an initialised transformer hardly reacts to its
+    input."""
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.dim() > 1:
@@ -128,7 +154,10 @@ def picture(height: int, width: int, seed: int = 0) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def pictures() -> list[Image.Image]:
-    return [picture(h, w, i) for i, (h, w) in enumerate([(40, 60), (32, 32), (90, 31), (1, 20), (33, 47), (64, 64)])]
+    return [
+        picture(h, w, i)
+        for i, (h, w) in enumerate([(40, 60), (32, 32), (90, 31), (1, 20), (33, 47), (64, 64)])
+    ]
 
 
 @pytest.fixture(scope="session")

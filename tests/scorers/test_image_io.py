@@ -34,7 +34,10 @@ def test_exif_orientation_is_applied(tmp_path: Path) -> None:
 
 def test_transparent_pixels_are_white_whatever_colour_they_hide() -> None:
     pixels = np.array([[[10, 20, 30, 0], [10, 20, 30, 255]]], dtype=np.uint8)
-    assert np.asarray(open_rgb(Image.fromarray(pixels, "RGBA")))[0].tolist() == [[255, 255, 255], [10, 20, 30]]
+    assert np.asarray(open_rgb(Image.fromarray(pixels, "RGBA")))[0].tolist() == [
+        [255, 255, 255],
+        [10, 20, 30],
+    ]
 
 
 def test_half_transparent_black_over_white_is_middle_grey() -> None:
@@ -62,7 +65,8 @@ def test_palette_images_show_their_colours_and_their_transparency(tmp_path: Path
 
 
 def test_16_bit_greyscale_is_scaled_not_cut(tmp_path: Path) -> None:
-    """0, 257, 32896, 65535 divided by 257 are 0, 1, 128, 255; Pillow's own conversion would clip all but the first to 255."""
+    """0, 257, 32896, 65535 divided by 257 are 0, 1, 128, 255; Pillow's own conversion would clip all but the
+    first to 255."""
     values = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "deep.png")
     assert np.asarray(open_rgb(tmp_path / "deep.png"))[0, :, 0].tolist() == [0, 1, 128, 255]

@@ -37,7 +37,9 @@ def hps(folders: dict[str, Path]) -> Any:
     return load_scorer("mini:hpsv2", weights=folders["mini:hpsv2"])
 
 
-def test_hpsv2_equals_the_cosine_of_open_clips_features(hps: Any, pictures: list[Image.Image], prompts: list[str]) -> None:
+def test_hpsv2_equals_the_cosine_of_open_clips_features(
+    hps: Any, pictures: list[Image.Image], prompts: list[str]
+) -> None:
     pixels = normalise(torch.stack([letterbox(open_rgb(image), SIDE, antialias=True) for image in pictures]))
     with torch.no_grad():
         image, text, _ = hps.network(pixels, hps.tokenize(prompts))
@@ -45,7 +47,9 @@ def test_hpsv2_equals_the_cosine_of_open_clips_features(hps: Any, pictures: list
     np.testing.assert_allclose(hps.score(pictures, prompts), expected.numpy(), atol=1e-6)
 
 
-def test_hpsv2_does_not_read_the_logit_scale(hps: Any, pictures: list[Image.Image], prompts: list[str]) -> None:
+def test_hpsv2_does_not_read_the_logit_scale(
+    hps: Any, pictures: list[Image.Image], prompts: list[str]
+) -> None:
     expected = hps.score(pictures, prompts)
     with torch.no_grad():
         hps.network.logit_scale.add_(1)
@@ -55,7 +59,11 @@ def test_hpsv2_does_not_read_the_logit_scale(hps: Any, pictures: list[Image.Imag
 def test_hpsv2_loads_its_own_file_format_by_version(small_file: Path, pictures: list[Image.Image]) -> None:
     scorers = [
         load_scorer(name, weights=weights, architecture=SMALL)
-        for name, weights in (("hpsv2.1", small_file), ("hpsv2.1", small_file.parent), ("hpsv2.0", small_file))
+        for name, weights in (
+            ("hpsv2.1", small_file),
+            ("hpsv2.1", small_file.parent),
+            ("hpsv2.0", small_file),
+        )
     ]
     scores = [scorer.score(pictures[:2], ["a cat", "a dog"]) for scorer in scorers]
     assert np.array_equal(scores[0], scores[1])
@@ -72,7 +80,9 @@ def test_hpsv2_variants_differ_by_the_resize_alone(small_file: Path, pictures: l
     assert default.info.fingerprint == named.info.fingerprint
     assert (default.info.variant, legacy.info.variant) == ("antialias", "legacy-noaa")
     assert legacy.info.name == "hpsv2.1@legacy-noaa"
-    differing = {key for key in default.info.identity if default.info.identity[key] != legacy.info.identity[key]}
+    differing = {
+        key for key in default.info.identity if default.info.identity[key] != legacy.info.identity[key]
+    }
     assert differing == {"resize"}
     large, exact = pictures[5], pictures[1]
     prompts = ["a cat", "a cat"]
@@ -92,7 +102,8 @@ CLIP_FILE = {"openai-vit-l-14": True, "openai-vit-b-32": True, "vit-h-14-laion2b
 
 
 def clip_scorer(name: str, folder: Path) -> Any:
-    """A clip:... name on a small network whose activation is the one that the table states for the published weights."""
+    """A clip:... name on a small network whose activation is the one that the table states for the published
+    weights."""
     quick = CLIP_FILE[name.split(":")[1]]
     return load_scorer(name, weights=folder, architecture={**SMALL, "quick_gelu": quick})
 
@@ -105,13 +116,17 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_cos100_is_a_hundred_times_cos(clip_folder: Path, pictures: list[Image.Image], prompts: list[str]) -> None:
+def test_cos100_is_a_hundred_times_cos(
+    clip_folder: Path, pictures: list[Image.Image], prompts: list[str]
+) -> None:
     cos, cos100 = (clip_scorer(f"clip:openai-vit-l-14:{form}", clip_folder) for form in ("cos", "cos100"))
     np.testing.assert_allclose(cos100.score(pictures, prompts), 100 * cos.score(pictures, prompts), rtol=1e-6)
     assert cos.info.fingerprint != cos100.info.fingerprint
 
 
-def test_clipscore_is_2_5_times_the_clamped_cosine_with_the_prefix(clip_folder: Path, pictures: list[Image.Image]) -> None:
+def test_clipscore_is_2_5_times_the_clamped_cosine_with_the_prefix(
+    clip_folder: Path, pictures: list[Image.Image]
+) -> None:
     scorer = clip_scorer("clip:openai-vit-b-32:clipscore", clip_folder)
     plain = clip_scorer("clip:openai-vit-l-14:cos", clip_folder)
     images = pictures * 4
@@ -119,11 +134,13 @@ def test_clipscore_is_2_5_times_the_clamped_cosine_with_the_prefix(clip_folder: 
     cosines = plain.score(images, ["A photo depicts " + prompt for prompt in prompts])
     assert (cosines < 0).any()
     assert (cosines > 0).any()
-    np.testing.assert_allclose(scorer.score(images, prompts), 2.5 * np.maximum(cosines, 0), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        scorer.score(images, prompts), 2.5 * np.maximum(cosines, 0), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_clipscores_prefix_counts_towards_the_limit(clip_folder: Path) -> None:
-    """"A photo depicts" is 3 tokens: 72 of 75 places are left."""
+    """ "A photo depicts" is 3 tokens: 72 of 75 places are left."""
     scorer = clip_scorer("clip:openai-vit-b-32:clipscore", clip_folder)
     assert scorer.truncated(["cat " * 72, "cat " * 73]).tolist() == [False, True]
 
@@ -141,10 +158,14 @@ def test_letterbox_form_equals_hpsv2_on_the_same_weights(
 def test_quick_gelu_is_stated_with_the_weights_and_changes_the_score(
     clip_folder: Path, pictures: list[Image.Image], prompts: list[str]
 ) -> None:
-    assert {name: model.architecture["quick_gelu"] for name, model in clip.MODELS.items() if name in CLIP_FILE} == CLIP_FILE
+    assert {
+        name: model.architecture["quick_gelu"] for name, model in clip.MODELS.items() if name in CLIP_FILE
+    } == CLIP_FILE
     assert hpsv2.ARCHITECTURE["quick_gelu"] is False
     quick, plain = (
-        load_scorer("clip:openai-vit-l-14:cos", weights=clip_folder, architecture={**SMALL, "quick_gelu": flag})
+        load_scorer(
+            "clip:openai-vit-l-14:cos", weights=clip_folder, architecture={**SMALL, "quick_gelu": flag}
+        )
         for flag in (True, False)
     )
     assert not np.allclose(quick.score(pictures, prompts), plain.score(pictures, prompts))
@@ -162,7 +183,9 @@ def test_architecture_may_be_a_file_and_a_broken_one_is_named(small_file: Path, 
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(MissingWeightsError, match=r"a\.json"):
         load_scorer("hpsv2.1", weights=small_file, architecture=tmp_path / "a.json")
-    (tmp_path / "a.json").write_text('{"embed_dim": 1, "quick_gelu": true, "vision_cfg": {"odd": 1}, "text_cfg": {}}')
+    (tmp_path / "a.json").write_text(
+        '{"embed_dim": 1, "quick_gelu": true, "vision_cfg": {"odd": 1}, "text_cfg": {}}'
+    )
     with pytest.raises(MissingWeightsError, match="odd"):
         load_scorer("hpsv2.1", weights=small_file, architecture=str(tmp_path / "a.json"))
 
@@ -213,7 +236,9 @@ def test_merges_file_is_the_same_for_the_same_merges(tmp_path: Path) -> None:
     assert gzip.decompress((tmp_path / "a").read_bytes()).decode().splitlines()[1] == "c a"
 
 
-def test_a_tokenizer_of_another_size_than_the_tower_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_tokenizer_of_another_size_than_the_tower_is_refused(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     for file in folders["mini:clip"].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     write_bpe(tmp_path / "bpe.txt.gz", MERGES[:3])

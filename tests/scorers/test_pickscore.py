@@ -12,14 +12,13 @@ from open_clip import SimpleTokenizer
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from prefbench.bench.exceptions import MissingWeightsError
 from prefbench.scorers import pickscore
 from prefbench.scorers.clip_tokenizer import bundled_tokenizer
 from prefbench.scorers.registry import load_scorer
 
-from .conftest import PICKSCORE, SIDE
+from .conftest import PICKSCORE, SIDE, CLIPImageProcessorPil
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +29,17 @@ def scorer(folders: dict[str, Path]) -> Any:
 def test_score_equals_transformers_logits_per_image(
     scorer: Any, folders: dict[str, Path], pictures: list[Image.Image], prompts: list[str]
 ) -> None:
-    """The README's computation: processor, CLIPModel, exp(logit_scale) * cosine = the diagonal of logits_per_image."""
+    """The README's computation: processor, CLIPModel, exp(logit_scale) * cosine = the diagonal of
+    logits_per_image."""
     model = CLIPModel.from_pretrained(folders["mini:pickscore"], torch_dtype=torch.float32).eval()
     processor = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
     pixels = processor([image.convert("RGB") for image in pictures], return_tensors="pt")["pixel_values"]
     text = bundled_tokenizer()(prompts, padding=True, truncation=True, max_length=77, return_tensors="pt")
     with torch.no_grad():
         logits = model(pixel_values=pixels, **text).logits_per_image
-    np.testing.assert_allclose(scorer.score(pictures, prompts), logits.diagonal().numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        scorer.score(pictures, prompts), logits.diagonal().numpy(), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_bundled_tokenizer_has_clips_ids() -> None:
@@ -50,7 +52,8 @@ def test_bundled_tokenizer_has_clips_ids() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters="&<>"), max_size=60))
 def test_bundled_tokenizer_equals_open_clips_on_plain_text(text: str) -> None:
-    """Two implementations of one vocabulary; they part ways only on HTML entities, odd quotes and control characters."""
+    """Two implementations of one vocabulary; they part ways only on HTML entities, odd quotes and control
+    characters."""
     ours = bundled_tokenizer()(text)["input_ids"][1:-1]
     assert ours == ORIGINAL.encode(text)
 
@@ -77,7 +80,9 @@ def test_original_checkpoints_with_position_ids_load(folders: dict[str, Path], t
     assert scorer.info.licence == pickscore.LICENCE
 
 
-def test_fingerprint_does_not_depend_on_where_the_sizes_come_from(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_fingerprint_does_not_depend_on_where_the_sizes_come_from(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     """config.json beside the weights or architecture=: the same network, the same fingerprint."""
     data = (folders["mini:pickscore"] / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(data)
@@ -103,6 +108,11 @@ def test_published_sizes_are_vit_h_14s() -> None:
 
 def test_forward_has_gradients_for_both_towers(scorer: Any, pictures: list[Image.Image]) -> None:
     network = pickscore.build(PICKSCORE)
-    pickscore.forward(network, scorer.preprocess(pictures[:2]), scorer.tokenize(["a cat", "a dog"])).sum().backward()
-    for tower in (network.vision_model.embeddings.patch_embedding, network.text_model.embeddings.token_embedding):
+    pickscore.forward(
+        network, scorer.preprocess(pictures[:2]), scorer.tokenize(["a cat", "a dog"])
+    ).sum().backward()
+    for tower in (
+        network.vision_model.embeddings.patch_embedding,
+        network.text_model.embeddings.token_embedding,
+    ):
         assert tower.weight.grad.abs().sum() > 0

@@ -9,7 +9,6 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from prefbench.bench.exceptions import DataError
 from prefbench.scorers.preprocess import (
@@ -22,11 +21,23 @@ from prefbench.scorers.preprocess import (
     to_tensor,
 )
 
-from .conftest import picture
+from .conftest import CLIPImageProcessorPil, picture
 
 SIZE = 224
-# Odd sides, one pixel high, a strip, exactly the network's size, larger, smaller, and surpluses of every remainder of 4.
-SHAPES = [(223, 331), (1, 50), (1000, 50), (50, 1000), (224, 224), (512, 512), (100, 80), (224, 227), (227, 224), (224, 160)]
+# Odd sides, one pixel high, a strip, exactly the network's size, larger, smaller, and surpluses of every
+# remainder of 4.
+SHAPES = [
+    (223, 331),
+    (1, 50),
+    (1000, 50),
+    (50, 1000),
+    (224, 224),
+    (512, 512),
+    (100, 80),
+    (224, 227),
+    (227, 224),
+    (224, 160),
+]
 BICUBIC = InterpolationMode.BICUBIC
 
 
@@ -67,7 +78,9 @@ def test_crop_equals_torchvision_on_every_shape(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=ids)
 def test_floor_crop_equals_transformers_clip_processor(shape: tuple[int, int]) -> None:
     image = picture(*shape)
-    theirs = CLIPImageProcessorPil()(image, return_tensors="pt")["pixel_values"][0]
+    theirs = CLIPImageProcessorPil()(image, return_tensors="pt", input_data_format="channels_last")[
+        "pixel_values"
+    ][0]
     ours = normalise(resize_and_center_crop(image, SIZE, crop="floor"))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
@@ -82,7 +95,9 @@ def test_the_two_crops_differ_where_the_surplus_leaves_three() -> None:
 
 
 @pytest.mark.parametrize("antialias", [True, False], ids=["antialias", "noaa"])
-@pytest.mark.parametrize("shape", [s for s in SHAPES if max(s) != SIZE and min(s) * SIZE / max(s) >= 1], ids=ids)
+@pytest.mark.parametrize(
+    "shape", [s for s in SHAPES if max(s) != SIZE and min(s) * SIZE / max(s) >= 1], ids=ids
+)
 def test_letterbox_equals_hpsv2s_steps(shape: tuple[int, int], antialias: bool) -> None:
     image = picture(*shape)
     ours = letterbox(image, SIZE, antialias=antialias)
@@ -96,7 +111,8 @@ def test_letterbox_variants_differ_on_a_large_textured_image() -> None:
 
 
 def test_antialiased_letterbox_is_close_to_resizing_with_pillow_first() -> None:
-    """Two libraries' antialiased bicubic filters agree to rounding; the 8-bit rounding of Pillow is 1/510 on average at most."""
+    """Two libraries' antialiased bicubic filters agree to rounding; the 8-bit rounding of Pillow is 1/510 on
+    average at most."""
     image = picture(512, 512)
     pillow = to_tensor(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
     assert (letterbox(image, SIZE, antialias=True) - pillow).abs().mean() < 0.004
@@ -119,7 +135,9 @@ def test_letterbox_keeps_a_row_of_a_strip_that_would_vanish() -> None:
 
 def test_padding_becomes_the_normalised_black() -> None:
     """(0 - 0.48145466) / 0.26862954 = -1.7923 for red."""
-    assert normalise(letterbox(picture(100, 200), SIZE, antialias=True))[0, 0, 0].item() == pytest.approx(-1.79226, abs=1e-4)
+    assert normalise(letterbox(picture(100, 200), SIZE, antialias=True))[0, 0, 0].item() == pytest.approx(
+        -1.79226, abs=1e-4
+    )
 
 
 def test_an_image_of_the_networks_size_is_not_touched() -> None:
@@ -134,7 +152,12 @@ def test_to_tensor_equals_torchvision() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(height=st.integers(1, 300), width=st.integers(1, 300), size=st.integers(1, 64), crop=st.sampled_from(["round", "floor"]))
+@given(
+    height=st.integers(1, 300),
+    width=st.integers(1, 300),
+    size=st.integers(1, 64),
+    crop=st.sampled_from(["round", "floor"]),
+)
 def test_crop_has_the_asked_size_and_range(height: int, width: int, size: int, crop: str) -> None:
     pixels = resize_and_center_crop(picture(height, width), size, crop=crop)  # type: ignore[arg-type]
     assert pixels.shape == (3, size, size)
@@ -144,8 +167,12 @@ def test_crop_has_the_asked_size_and_range(height: int, width: int, size: int, c
 
 
 @settings(max_examples=60, deadline=None)
-@given(height=st.integers(1, 300), width=st.integers(1, 300), size=st.integers(1, 64), antialias=st.booleans())
-def test_letterbox_has_the_asked_size_and_is_finite(height: int, width: int, size: int, antialias: bool) -> None:
+@given(
+    height=st.integers(1, 300), width=st.integers(1, 300), size=st.integers(1, 64), antialias=st.booleans()
+)
+def test_letterbox_has_the_asked_size_and_is_finite(
+    height: int, width: int, size: int, antialias: bool
+) -> None:
     pixels = letterbox(picture(height, width), size, antialias=antialias)
     assert pixels.shape == (3, size, size)
     assert pixels.dtype == torch.float32

@@ -38,7 +38,9 @@ def scorer(name: str, scorers: dict[str, Any]) -> Any:
     return scorer
 
 
-def test_scorer_has_the_contracts_members(scorer: Any, pictures: list[Image.Image], prompts: list[str]) -> None:
+def test_scorer_has_the_contracts_members(
+    scorer: Any, pictures: list[Image.Image], prompts: list[str]
+) -> None:
     assert isinstance(scorer, Scorer)
     scores = scorer.score(pictures, prompts)
     assert scores.dtype == np.float64
@@ -98,7 +100,9 @@ def test_unequal_empty_and_bare_lists_are_refused(scorer: Any, pictures: list[Im
         scorer.score(pictures[:2], ["a", None])
 
 
-def test_a_broken_image_in_a_later_batch_is_named(scorer: Any, pictures: list[Image.Image], tmp_path: Path) -> None:
+def test_a_broken_image_in_a_later_batch_is_named(
+    scorer: Any, pictures: list[Image.Image], tmp_path: Path
+) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     scorer.batch_size = 2
     with pytest.raises(DataError, match=r"broken\.png"):
@@ -117,7 +121,8 @@ def test_a_score_that_is_not_finite_is_an_error_with_the_images_path(
 
 
 def test_miniature_names_find_the_package_or_say_what_is_missing(name: str) -> None:
-    """Before the weights ship the names raise; afterwards they load. Both ways the name means the package's folder."""
+    """Before the weights ship the names raise; afterwards they load. Both ways the name means the package's
+    folder."""
     part = name.removeprefix("mini:")
     try:
         scorer = load_scorer(name)
@@ -157,7 +162,19 @@ def test_fingerprint_follows_the_dtype(name: str, folders: dict[str, Path], scor
 
 def test_fingerprint_follows_every_field_of_the_identity(scorer: Any) -> None:
     """Whatever decides a score is in the identity, and no field of it is left out of the hash."""
-    expected = {"scorer", "weights", "backbone", "decode", "resize", "mean", "std", "dtype", "tokenizer", "formula", "versions"}
+    expected = {
+        "scorer",
+        "weights",
+        "backbone",
+        "decode",
+        "resize",
+        "mean",
+        "std",
+        "dtype",
+        "tokenizer",
+        "formula",
+        "versions",
+    }
     assert scorer.info.identity.keys() == expected
     for field in expected:
         changed = replace(scorer.info, identity={**scorer.info.identity, field: "changed"})
@@ -181,7 +198,9 @@ def test_info_is_json_with_its_fingerprint(scorer: Any) -> None:
 
 
 def test_canonical_json_does_not_depend_on_order_and_refuses_nan() -> None:
-    assert canonical_json({"a": 1, "b": (2, 3)}) == canonical_json({"b": [2, 3], "a": 1}) == '{"a":1,"b":[2,3]}'
+    assert (
+        canonical_json({"a": 1, "b": (2, 3)}) == canonical_json({"b": [2, 3], "a": 1}) == '{"a":1,"b":[2,3]}'
+    )
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json(float("nan"))
 
@@ -189,7 +208,9 @@ def test_canonical_json_does_not_depend_on_order_and_refuses_nan() -> None:
 def test_sha256_of_a_file_is_the_known_one(tmp_path: Path) -> None:
     """FIPS 180-2: sha256("abc")."""
     (tmp_path / "abc").write_bytes(b"abc")
-    assert sha256_of_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        sha256_of_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
 
 
 # Names
@@ -210,7 +231,9 @@ def test_unknown_variant_is_refused_with_the_known_ones(asked: str, folders: dic
         load_scorer(asked, weights=folders["mini:hpsv2"])
 
 
-@pytest.mark.parametrize("asked", ["pickscore@fp16", "imagereward@v2", "clip:openai-vit-l-14:cos@x", "mini:clip@x"])
+@pytest.mark.parametrize(
+    "asked", ["pickscore@fp16", "imagereward@v2", "clip:openai-vit-l-14:cos@x", "mini:clip@x"]
+)
 def test_a_variant_of_a_scorer_that_has_none_is_refused(asked: str, folders: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="has no variants"):
         load_scorer(asked, weights=folders["mini:clip"])

@@ -28,7 +28,9 @@ def network() -> nn.Module:
     return nn.Linear(3, 2)
 
 
-def test_safetensors_and_both_kinds_of_checkpoint_give_the_same_tensors(tmp_path: Path, network: nn.Module) -> None:
+def test_safetensors_and_both_kinds_of_checkpoint_give_the_same_tensors(
+    tmp_path: Path, network: nn.Module
+) -> None:
     state = network.state_dict()
     save_file(state, tmp_path / "a.safetensors")
     torch.save(state, tmp_path / "b.pt")
@@ -59,12 +61,18 @@ def test_a_pickle_that_needs_more_than_tensors_is_refused_and_not_run(tmp_path: 
     ("name", "content", "reason"),
     [
         ("empty.pt", b"", "the file is empty"),
-        ("pointer.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "Git LFS pointer"),
+        (
+            "pointer.safetensors",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
+            "Git LFS pointer",
+        ),
         ("noise.safetensors", b"\x01" * 300, "cannot be read"),
         ("noise.pt", b"PK\x03\x04" + b"\x00" * 300, "cannot be read"),
     ],
 )
-def test_corrupt_files_are_errors_that_name_them(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+def test_corrupt_files_are_errors_that_name_them(
+    tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(MissingWeightsError, match=rf"{name}.*") as error:
         read_state_dict(tmp_path / name, "s")
@@ -170,14 +178,18 @@ def test_unknown_dtype_and_device_are_usage_errors(network: nn.Module) -> None:
         place(network, "abacus", "float32")
 
 
-@pytest.mark.parametrize("name", ["mini:pickscore", "mini:hpsv2", "mini:imagereward", "mini:clip", "mini:aesthetic"])
+@pytest.mark.parametrize(
+    "name", ["mini:pickscore", "mini:hpsv2", "mini:imagereward", "mini:clip", "mini:aesthetic"]
+)
 def test_a_scorer_with_a_missing_a_foreign_and_a_misshapen_tensor_lists_all_three(
     name: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     for file in folders[name].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     state = load_file(tmp_path / "model.safetensors")
-    keys = sorted(key for key, value in state.items() if value.dim() == 2 and not key.startswith("text.embeddings"))
+    keys = sorted(
+        key for key, value in state.items() if value.dim() == 2 and not key.startswith("text.embeddings")
+    )
     gone, bent = keys[0], keys[-1]
     del state[gone]
     state[bent] = torch.zeros(1, 1)

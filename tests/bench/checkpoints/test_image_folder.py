@@ -97,7 +97,10 @@ def test_transparency_is_refused_and_an_opaque_alpha_is_not(tmp_path: Path) -> N
     ("text", "said"),
     [
         ("id,image\n1,a.png\n", "needs the columns prompt_id, seed and image"),
-        ("prompt_id,seed,image\na,x,a.png\n", "line 2: prompt_id and image must be filled and seed a whole number"),
+        (
+            "prompt_id,seed,image\na,x,a.png\n",
+            "line 2: prompt_id and image must be filled and seed a whole number",
+        ),
         ("prompt_id,seed,image\na,0,b.png\n", "b.png does not exist"),
         ("prompt_id,seed,image\na,0,a.png\na,0,a.png\n", "line 3: prompt a seed 0 stands in it twice"),
         ("prompt_id,seed,image\n", "holds no image"),

@@ -62,12 +62,17 @@ def test_lora_draws_what_diffusers_draws_with_it(tiny_pipeline: Path, lora: Path
 
 
 def test_lora_file_and_folder_are_one_checkpoint(tiny_pipeline: Path, lora: Path) -> None:
-    folder, file = f"lora:{lora}@{tiny_pipeline}", f"lora:{lora}/pytorch_lora_weights.safetensors@{tiny_pipeline}"
+    folder, file = (
+        f"lora:{lora}@{tiny_pipeline}",
+        f"lora:{lora}/pytorch_lora_weights.safetensors@{tiny_pipeline}",
+    )
     assert open_checkpoint("x", folder).identity == open_checkpoint("x", file).identity
 
 
 def test_identity_of_a_lora_names_its_base(tiny_pipeline: Path, other_pipeline: Path, lora: Path) -> None:
-    on_one, on_other = (open_checkpoint("x", f"lora:{lora}@{base}").identity for base in (tiny_pipeline, other_pipeline))
+    on_one, on_other = (
+        open_checkpoint("x", f"lora:{lora}@{base}").identity for base in (tiny_pipeline, other_pipeline)
+    )
     assert on_one != on_other
     assert on_one["base"] != on_other["base"]
 
@@ -78,7 +83,9 @@ def test_merged_lora_leaves_no_adapter_behind(tiny_pipeline: Path, lora: Path) -
     assert not [name for name in names if "lora" in name]
 
 
-def test_lora_with_a_layer_that_has_no_place_is_refused(tiny_pipeline: Path, lora: Path, tmp_path: Path) -> None:
+def test_lora_with_a_layer_that_has_no_place_is_refused(
+    tiny_pipeline: Path, lora: Path, tmp_path: Path
+) -> None:
     tensors = load_file(lora / "pytorch_lora_weights.safetensors")
     key = next(key for key in tensors if "lora_A" in key)
     stranger = key.replace("down_blocks", "cellar_blocks").replace("up_blocks", "attic_blocks")

@@ -18,8 +18,12 @@ def copy(tiny_pipeline: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_pipeline, tmp_path / "copy"))
 
 
-def test_identity_is_of_contents_and_not_of_place(tiny_pipeline: Path, other_pipeline: Path, copy: Path) -> None:
-    here, there, other = (open_checkpoint("x", str(p)).identity for p in (tiny_pipeline, copy, other_pipeline))
+def test_identity_is_of_contents_and_not_of_place(
+    tiny_pipeline: Path, other_pipeline: Path, copy: Path
+) -> None:
+    here, there, other = (
+        open_checkpoint("x", str(p)).identity for p in (tiny_pipeline, copy, other_pipeline)
+    )
     assert here == there
     assert here != other
 

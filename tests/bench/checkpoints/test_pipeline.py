@@ -30,7 +30,9 @@ def copy(tiny_pipeline: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_pipeline, tmp_path / "copy"))
 
 
-def _pixels(generator: Generator, prompts: list[Prompt], seeds: list[int], sampling: Sampling = SAMPLING) -> np.ndarray:
+def _pixels(
+    generator: Generator, prompts: list[Prompt], seeds: list[int], sampling: Sampling = SAMPLING
+) -> np.ndarray:
     return np.stack([np.asarray(image) for image in generator.generate(prompts, seeds, sampling)])
 
 
@@ -54,14 +56,18 @@ def test_drawing_again_gives_the_same_pixels(generator: Generator, tiny_pipeline
     assert np.array_equal(_pixels(generator, PROMPTS, [0] * 4), _pixels(again, PROMPTS, [0] * 4))
 
 
-def test_stochastic_scheduler_draws_from_the_samples_own_generator(tiny_pipeline: Path, tmp_path: Path) -> None:
+def test_stochastic_scheduler_draws_from_the_samples_own_generator(
+    tiny_pipeline: Path, tmp_path: Path
+) -> None:
     from diffusers import EulerAncestralDiscreteScheduler
 
     folder = Path(shutil.copytree(tiny_pipeline, tmp_path / "ancestral"))
     scheduler = EulerAncestralDiscreteScheduler(steps_offset=1)
     scheduler.save_pretrained(folder / "scheduler")
     index = (folder / "model_index.json").read_text()
-    (folder / "model_index.json").write_text(index.replace("DDIMScheduler", "EulerAncestralDiscreteScheduler"))
+    (folder / "model_index.json").write_text(
+        index.replace("DDIMScheduler", "EulerAncestralDiscreteScheduler")
+    )
     generator = open_checkpoint("x", str(folder)).load("cpu")
     sampling = Sampling(steps=3, guidance=2.0)  # the pipeline's own scheduler
     torch.manual_seed(1)
@@ -71,33 +77,45 @@ def test_stochastic_scheduler_draws_from_the_samples_own_generator(tiny_pipeline
 
 
 def test_noise_is_keyed_by_prompt_and_seed() -> None:
-    draw = [torch.randn(4, generator=sample_generator(*key)).tolist() for key in (("a", 0), ("a", 1), ("b", 0), ("a", 0))]
+    draw = [
+        torch.randn(4, generator=sample_generator(*key)).tolist()
+        for key in (("a", 0), ("a", 1), ("b", 0), ("a", 0))
+    ]
     assert draw[0] == draw[3]
     assert len({tuple(row) for row in draw}) == 3
 
 
-def test_pixels_equal_a_plain_diffusers_call_with_the_same_noise(generator: Generator, tiny_pipeline: Path) -> None:
+def test_pixels_equal_a_plain_diffusers_call_with_the_same_noise(
+    generator: Generator, tiny_pipeline: Path
+) -> None:
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     pipe = StableDiffusionPipeline.from_pretrained(tiny_pipeline)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False)
     noise = torch.stack([torch.randn((4, 8, 8), generator=sample_generator(p.text, 0)) for p in PROMPTS])
     plain = pipe([p.text for p in PROMPTS], num_inference_steps=3, guidance_scale=2.0, latents=noise).images
-    assert np.array_equal(_pixels(generator, PROMPTS, [0] * 4), np.stack([np.asarray(image) for image in plain]))
+    assert np.array_equal(
+        _pixels(generator, PROMPTS, [0] * 4), np.stack([np.asarray(image) for image in plain])
+    )
 
 
 def test_every_setting_reaches_the_picture(generator: Generator) -> None:
     base = _pixels(generator, PROMPTS, [0] * 4)
     for change in ({"steps": 7}, {"guidance": 9.0}, {"negative_prompt": "hen hen"}):
-        assert not np.array_equal(base, _pixels(generator, PROMPTS, [0] * 4, SAMPLING.model_copy(update=change))), change
+        assert not np.array_equal(
+            base, _pixels(generator, PROMPTS, [0] * 4, SAMPLING.model_copy(update=change))
+        ), change
     wide = SAMPLING.model_copy(update={"width": 32, "height": 24})
     assert _pixels(generator, PROMPTS, [0] * 4, wide).shape == (4, 24, 32, 3)
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("ddim", "DDIMScheduler"), ("euler", "EulerDiscreteScheduler"), ("pipeline default", "PNDMScheduler")]
+    ("name", "kind"),
+    [("ddim", "DDIMScheduler"), ("euler", "EulerDiscreteScheduler"), ("pipeline default", "PNDMScheduler")],
 )
-def test_named_scheduler_replaces_the_pipelines_and_default_keeps_it(copy: Path, name: str, kind: str) -> None:
+def test_named_scheduler_replaces_the_pipelines_and_default_keeps_it(
+    copy: Path, name: str, kind: str
+) -> None:
     """A config without clip_sample must not make DDIM clip latents to [-1, 1]."""
     from diffusers import PNDMScheduler
 
@@ -118,7 +136,9 @@ def test_non_finite_picture_names_prompt_and_seed(copy: Path) -> None:
     tensors["conv_out.bias"][:] = float("nan")
     save_file(tensors, path, metadata={"format": "pt"})
     generator = open_checkpoint("broken", str(copy)).load("cpu")
-    with pytest.raises(DataError, match=r"'broken' drew .* non-finite .* prompt 0 \('cat on a hill'\), seed 5"):
+    with pytest.raises(
+        DataError, match=r"'broken' drew .* non-finite .* prompt 0 \('cat on a hill'\), seed 5"
+    ):
         generator.generate(PROMPTS[:1], [5], SAMPLING)
 
 
@@ -135,7 +155,9 @@ def test_size_between_steps_is_refused(generator: Generator) -> None:
 
 def test_half_precision_weights_on_disk_are_read_as_float32(copy: Path) -> None:
     for path in copy.rglob("*.safetensors"):
-        save_file({key: value.half() for key, value in load_file(path).items()}, path, metadata={"format": "pt"})
+        save_file(
+            {key: value.half() for key, value in load_file(path).items()}, path, metadata={"format": "pt"}
+        )
     pipeline = open_checkpoint("x", str(copy)).load("cpu")._pipeline  # type: ignore[attr-defined]
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         assert {parameter.dtype for parameter in part.parameters()} == {torch.float32}

@@ -18,7 +18,9 @@ def test_csv_with_a_prompt_column_alone_numbers_its_rows(tmp_path: Path) -> None
 
 
 def test_csv_columns_may_come_in_any_order_and_with_a_byte_order_mark(tmp_path: Path) -> None:
-    chosen = load_prompt_set(_write(tmp_path / "m.csv", "\ufeffid,challenge,prompt,category\n7,hard,x,cats\n8,,y,\n"))
+    chosen = load_prompt_set(
+        _write(tmp_path / "m.csv", "\ufeffid,challenge,prompt,category\n7,hard,x,cats\n8,,y,\n")
+    )
     assert chosen.prompts == (Prompt("7", "x", "cats", "hard"), Prompt("8", "y"))
 
 

@@ -67,9 +67,13 @@ def test_one_changed_byte_in_one_style_is_refused(reference_data: Path, tmp_path
 
 
 def test_a_missing_file_says_what_to_put_where(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"{tmp_path}/hpdv2_benchmark/anime\.json does not exist.*zhwang/HPDv2"):
+    with pytest.raises(
+        DataError, match=rf"{tmp_path}/hpdv2_benchmark/anime\.json does not exist.*zhwang/HPDv2"
+    ):
         load_prompt_set("hpdv2", tmp_path)
-    with pytest.raises(DataError, match=r"google-research/parti at commit .* FOLDER/partiprompts/PartiPrompts\.tsv"):
+    with pytest.raises(
+        DataError, match=r"google-research/parti at commit .* FOLDER/partiprompts/PartiPrompts\.tsv"
+    ):
         load_prompt_set("partiprompts")
 
 

@@ -53,7 +53,12 @@ def test_changed_gone_or_cut_off_images_are_noticed(tmp_path: Path) -> None:
 
 
 def test_keys_depend_on_every_part() -> None:
-    keys = [score_key("p", "t", "f"), score_key("q", "t", "f"), score_key("p", "u", "f"), score_key("p", "t", "g")]
+    keys = [
+        score_key("p", "t", "f"),
+        score_key("q", "t", "f"),
+        score_key("p", "u", "f"),
+        score_key("p", "t", "g"),
+    ]
     assert len(set(keys)) == 4
     assert canonical_sha256({"a": 1, "b": [2.0]}) == canonical_sha256({"b": [2.0], "a": 1})
     with pytest.raises(ValueError, match="JSON"):

@@ -30,7 +30,10 @@ def _filled(run: Path) -> None:
 def test_rows_come_back_as_they_went_in(run: Path) -> None:
     _filled(run)
     with Ledger(run, read_only=True) as ledger:
-        assert [row.name for row in ledger.checkpoints()] == ["base", "a"]  # the order given, not the alphabet
+        assert [row.name for row in ledger.checkpoints()] == [
+            "base",
+            "a",
+        ]  # the order given, not the alphabet
         assert ledger.checkpoints()[0].identity == {"sha256": "x"}
         assert ledger.images() == {"k1": IMAGE}
         assert ledger.samples() == [SampleRow("a", "p", 0, "k1"), SampleRow("base", "p", 0, "k1")]
@@ -89,7 +92,8 @@ def test_second_writer_is_refused_and_a_reader_is_not(run: Path) -> None:
 def test_lock_dies_with_its_process(run: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from prefbench.bench.store.ledger import Ledger\n"
-        f"ledger = Ledger(Path({str(run)!r})); ledger.set_meta('a', '1'); print('ready', flush=True); time.sleep(60)"
+        f"ledger = Ledger(Path({str(run)!r})); ledger.set_meta('a', '1'); print('ready', flush=True); "
+        "time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:

@@ -52,5 +52,7 @@ TWO = PromptSource(
     2,
     "none needed",
     "here",
-    lambda folder: PromptSet("toy:two", "1", (Prompt("a", "one"), Prompt("b", "two")), "0" * 64, "none needed", "here"),
+    lambda folder: PromptSet(
+        "toy:two", "1", (Prompt("a", "one"), Prompt("b", "two")), "0" * 64, "none needed", "here"
+    ),
 )
