@@ -31,7 +31,9 @@ class Arm:
 
     def command(self, out: Path, data: str, settings: Mapping[str, Any]) -> str:
         """The command line that trains this arm alone."""
-        options = [word for key, value in settings.items() for word in ("--" + key.replace("_", "-"), str(value))]
+        options = [
+            word for key, value in settings.items() for word in ("--" + key.replace("_", "-"), str(value))
+        ]
         words = ["prefbench", "train", self.method, "--backbone", "miniature", "--data", data, *options]
         return shlex.join([*words, "--out", str(out)])
 
@@ -66,7 +68,9 @@ def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console:
     started = time.monotonic()
     shared: dict[str, Any] = {"seed": seed} | ({"steps": QUICK_STEPS} if quick else {})
     data = QUICK_DATA if quick else "miniature"
-    console.print("[bold]1. Train[/] three checkpoints on the miniature world's preference pairs", highlight=False)
+    console.print(
+        "[bold]1. Train[/] three checkpoints on the miniature world's preference pairs", highlight=False
+    )
     for arm in ARMS:
         command = arm.command(out / "checkpoints" / arm.name, data, {**shared, **arm.settings})
         console.print(f"   {command}", style="dim", highlight=False, soft_wrap=True)
@@ -91,14 +95,20 @@ def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console:
     print_results(console, results)
     console.print()
     if quick:
-        console.print("--quick trains and samples too little to say much: run `prefbench demo` for verdicts.\n")
-    console.print(f"{time.monotonic() - started:.0f} s in all. Report: {out / REPORT}", highlight=False, soft_wrap=True)
+        console.print(
+            "--quick trains and samples too little to say much: run `prefbench demo` for verdicts.\n"
+        )
+    console.print(
+        f"{time.monotonic() - started:.0f} s in all. Report: {out / REPORT}", highlight=False, soft_wrap=True
+    )
     return results
 
 
 def _train_arms(folder: Path, data: str, shared: Mapping[str, Any], workers: int, console: Console) -> None:
     """Every arm in the pool; the bars follow the lines that the workers add to their metrics.jsonl."""
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread
+    )
     columns = (
         TextColumn("   {task.description:18}"),
         BarColumn(16),

@@ -49,7 +49,9 @@ def _devices() -> list[Finding]:
     if torch.cuda.is_available():
         for k in range(torch.cuda.device_count()):
             properties = torch.cuda.get_device_properties(k)
-            found.append(Finding(f"cuda:{k}", "ok", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"))
+            found.append(
+                Finding(f"cuda:{k}", "ok", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+            )
     else:
         found.append(Finding("CUDA", "absent", "no usable device: everything runs on the CPU"))
     if torch.backends.mps.is_available():
@@ -59,7 +61,10 @@ def _devices() -> list[Finding]:
 
 def _miniature() -> list[Finding]:
     folder = Path(str(files("prefbench.bench.miniature"))) / "weights"
-    wanted = ["base/model_index.json", *(f"scorers/{s}" for s in ("pickscore", "hpsv2", "imagereward", "clip", "aesthetic"))]
+    wanted = [
+        "base/model_index.json",
+        *(f"scorers/{s}" for s in ("pickscore", "hpsv2", "imagereward", "clip", "aesthetic")),
+    ]
     missing = [w for w in wanted if not (folder / w).exists()]
     if missing:
         return [Finding("weights", "broken", f"missing {', '.join(missing)}: reinstall prefbench")]
@@ -70,7 +75,13 @@ def _miniature() -> list[Finding]:
 def _prompt_texts() -> list[Finding]:
     folder = os.environ.get("PREFBENCH_PROMPTS")
     if not folder:
-        return [Finding("PREFBENCH_PROMPTS", "absent", "unset: partiprompts and hpdv2 need it, --prompts-dir, or a hub")]
+        return [
+            Finding(
+                "PREFBENCH_PROMPTS",
+                "absent",
+                "unset: partiprompts and hpdv2 need it, --prompts-dir, or a hub",
+            )
+        ]
     state: Literal["ok", "broken"] = "ok" if Path(folder).is_dir() else "broken"
     return [Finding("PREFBENCH_PROMPTS", state, folder if state == "ok" else f"{folder} is not a folder")]
 
@@ -79,7 +90,9 @@ def _hub() -> Finding:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return Finding("model hub", "absent", "HF_HUB_OFFLINE is set: give scorers and checkpoints as local paths")
+        return Finding(
+            "model hub", "absent", "HF_HUB_OFFLINE is set: give scorers and checkpoints as local paths"
+        )
     host = urlsplit(constants.ENDPOINT).hostname or ""
     try:
         socket.create_connection((host, 443), timeout=HUB_TIMEOUT_S).close()
@@ -90,4 +103,8 @@ def _hub() -> Finding:
 
 def _browser() -> Finding:
     found = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
-    return Finding("browser", "ok", found) if found else Finding("browser", "absent", "only the browser tests need one")
+    return (
+        Finding("browser", "ok", found)
+        if found
+        else Finding("browser", "absent", "only the browser tests need one")
+    )

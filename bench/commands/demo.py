@@ -9,15 +9,16 @@ __all__ = ["demo_command"]
 
 
 def demo_command(
-    out: Annotated[Path, typer.Option("--out", help="Folder to write; an unfinished demo in it goes on.")] = Path(
-        "prefbench-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder to write; an unfinished demo in it goes on.")
+    ] = Path("prefbench-demo"),
     quick: Annotated[
         bool, typer.Option("--quick", help="Under a minute: few steps and prompts, verdicts mostly open.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Training seed: data order, timesteps, noise.")] = 0,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Training processes, one thread each.  [default: one a core]")
+        int | None,
+        typer.Option("--workers", min=1, help="Training processes, one thread each.  [default: one a core]"),
     ] = None,
 ) -> None:
     """Train three checkpoints in the miniature world, benchmark them against their base, write the report.

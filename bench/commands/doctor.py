@@ -25,7 +25,9 @@ def doctor_command() -> None:
     console = Console()
     worst = 0
     for title, findings in diagnose(PACKAGES):
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False
+        )
         table.add_column(no_wrap=True, min_width=18)
         table.add_column(no_wrap=True, min_width=4)
         table.add_column(overflow="fold")

@@ -39,7 +39,9 @@ Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 def _scorers() -> Rows:
     from prefbench.scorers.registry import REGISTRY
 
-    return ("scorer", "what"), [(name, _summary(REGISTRY.target(name).partition(":")[0])) for name in REGISTRY.names()]
+    return ("scorer", "what"), [
+        (name, _summary(REGISTRY.target(name).partition(":")[0])) for name in REGISTRY.names()
+    ]
 
 
 def _methods() -> Rows:
@@ -87,7 +89,9 @@ def _summary(module: str) -> str:
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         return f"broken: {module} cannot be found"
-    return (ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or "").partition("\n")[0]
+    return (ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or "").partition(
+        "\n"
+    )[0]
 
 
 _ROWS: dict[str, Callable[[], Rows]] = {

@@ -51,7 +51,12 @@ class MiniaturePairs:
 
 
 def load_pairs(
-    n: int = 3000, seed: int = 0, split: str = "train", flip: float = 0.0, flip_seed: int = 0, minority: float = 0.0
+    n: int = 3000,
+    seed: int = 0,
+    split: str = "train",
+    flip: float = 0.0,
+    flip_seed: int = 0,
+    minority: float = 0.0,
 ) -> MiniaturePairs:
     """Paint `n` pairs; the same arguments give the same bytes.
 
@@ -100,7 +105,9 @@ def load_pairs(
     )
 
 
-def _prompts(captions: list[str], rng: np.random.Generator) -> tuple[list[str], NDArray[np.bool_], NDArray[np.bool_]]:
+def _prompts(
+    captions: list[str], rng: np.random.Generator
+) -> tuple[list[str], NDArray[np.bool_], NDArray[np.bool_]]:
     n = len(captions)
     kind = rng.random(n)
     junk = kind < JUNK_SHARE

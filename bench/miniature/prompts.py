@@ -31,6 +31,8 @@ def miniature_prompts(split: str = "test") -> list[MiniaturePrompt]:
     # Drawn without repetition the few one-object captions come early; mixed again, any first n prompts are like the rest.
     rng.shuffle(scenes)
     return [
-        MiniaturePrompt(f"{k:03d}", s.caption, "two objects" if s.relation >= 0 else "one object", SHAPES[s.shape])
+        MiniaturePrompt(
+            f"{k:03d}", s.caption, "two objects" if s.relation >= 0 else "one object", SHAPES[s.shape]
+        )
         for k, s in enumerate(scenes)
     ]

@@ -57,7 +57,9 @@ def object_mask(shape: Codes, size: Codes, centre: NDArray[np.float32]) -> Image
         np.hypot(x, y) - r,
         np.maximum(np.abs(x), np.abs(y)) - 0.88 * r,
         np.maximum(0.894 * np.abs(x) + 0.447 * (-y - r), y - 0.85 * r),
-        np.minimum(np.maximum(np.abs(x) - arm, np.abs(y) - bar), np.maximum(np.abs(x) - bar, np.abs(y) - arm)),
+        np.minimum(
+            np.maximum(np.abs(x) - arm, np.abs(y) - bar), np.maximum(np.abs(x) - bar, np.abs(y) - arm)
+        ),
     )
     chosen = np.choose(shape[:, None, None], distances)
     return np.clip(0.5 - chosen, 0, 1).astype(np.float32)
@@ -66,7 +68,9 @@ def object_mask(shape: Codes, size: Codes, centre: NDArray[np.float32]) -> Image
 def centres(codes: Codes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where the first and the second object belong, each (N, 2) as (x, y) in px."""
     relation = codes[:, 4]
-    move = np.where((relation >= 0)[:, None], DIRECTIONS[np.maximum(relation, 0)] * OFFSET, 0).astype(np.float32)
+    move = np.where((relation >= 0)[:, None], DIRECTIONS[np.maximum(relation, 0)] * OFFSET, 0).astype(
+        np.float32
+    )
     return CENTRE + move, CENTRE - move
 
 
@@ -135,7 +139,9 @@ def _blur(image: Images, hit: NDArray[np.bool_], rng: np.random.Generator) -> No
     sigma = rng.integers(len(BLUR_SIGMAS), size=len(image))
     for k, value in enumerate(BLUR_SIGMAS):
         chosen = hit & (sigma == k)
-        image[chosen] = gaussian_filter(image[chosen], (0, value, value, 0), mode="nearest", truncate=3 / value)
+        image[chosen] = gaussian_filter(
+            image[chosen], (0, value, value, 0), mode="nearest", truncate=3 / value
+        )
 
 
 def _lower_contrast(image: Images, hit: NDArray[np.bool_], rng: np.random.Generator) -> None:

@@ -86,7 +86,16 @@ class Scene:
     @property
     def codes(self) -> tuple[int, ...]:
         """The eight indices in field order, for arrays of scenes."""
-        return (self.size, self.colour, self.shape, self.background, self.relation, self.size2, self.colour2, self.shape2)
+        return (
+            self.size,
+            self.colour,
+            self.shape,
+            self.background,
+            self.relation,
+            self.size2,
+            self.colour2,
+            self.shape2,
+        )
 
 
 def _either(words: Sequence[str]) -> str:
@@ -127,7 +136,9 @@ def split_of(scene: Scene) -> str:
     return "validation" if share < TEST_SHARE + VALIDATION_SHARE else "train"
 
 
-def sample_scenes(n: int, rng: np.random.Generator, split: str | None = None, *, distinct: bool = False) -> list[Scene]:
+def sample_scenes(
+    n: int, rng: np.random.Generator, split: str | None = None, *, distinct: bool = False
+) -> list[Scene]:
     """`n` random scenes, all of one `split` if it is named, no caption twice if `distinct`."""
     scenes: list[Scene] = []
     seen: set[Scene] = set()
@@ -141,7 +152,9 @@ def sample_scenes(n: int, rng: np.random.Generator, split: str | None = None, *,
 
 
 def _random_scene(rng: np.random.Generator) -> Scene:
-    size, colour, shape, background = (int(rng.integers(len(k))) for k in (SIZES, COLOURS, SHAPES, BACKGROUNDS))
+    size, colour, shape, background = (
+        int(rng.integers(len(k))) for k in (SIZES, COLOURS, SHAPES, BACKGROUNDS)
+    )
     if rng.random() >= SECOND_OBJECT_PROBABILITY:
         return Scene(size, colour, shape, background)
     # The second object is always of another colour, so that a colour names one object.

@@ -142,11 +142,14 @@ class TruthScorer:
 
 
 def load(
-    name: str = "mini:truth", *, weights: Any = None, architecture: Any = None, device: str = "cpu", dtype: str = "float32"
+    name: str = "mini:truth",
+    *,
+    weights: Any = None,
+    architecture: Any = None,
+    device: str = "cpu",
+    dtype: str = "float32",
 ) -> TruthScorer:
     """The scorer; it has no weights, so it takes none."""
     if weights is not None or architecture is not None:
         raise UsageError("mini:truth is a formula: it takes neither weights nor an architecture.")
     return TruthScorer()
-
-

@@ -13,7 +13,9 @@ from prefbench.bench.cli import app
 COMMANDS = ("demo", "train", "bench", "score", "compare", "report", "list", "doctor")
 
 
-def prefbench(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def prefbench(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, 80 columns wide."""
     return subprocess.run(
         [sys.executable, "-m", "prefbench.bench.cli", *arguments],
@@ -36,7 +38,10 @@ def test_help_names_every_command() -> None:
 def test_help_of_every_command_shows_an_example(command: str) -> None:
     found = prefbench(command, "--help")
     assert found.returncode == 0
-    assert f"prefbench {command}" in found.stdout.partition("Options")[0].partition("Usage:")[2].partition("\n")[2]
+    assert (
+        f"prefbench {command}"
+        in found.stdout.partition("Options")[0].partition("Usage:")[2].partition("\n")[2]
+    )
 
 
 def test_help_does_not_import_the_heavy_libraries() -> None:
@@ -59,7 +64,10 @@ def test_version_is_the_installed_one() -> None:
         (("list", "scorer"), "Did you mean 'scorers'?"),
         (("bench", "minature", "--checkpoint", "a=miniature", "--out", "run"), "Did you mean 'miniature'?"),
         (("compare", "missing.csv", "--a", "x", "--b", "y", "--out", "run"), "missing.csv"),
-        (("train", "difusion_dpo", "--backbone", "miniature", "--data", "miniature", "--out", "run"), "'diffusion_dpo'"),
+        (
+            ("train", "difusion_dpo", "--backbone", "miniature", "--data", "miniature", "--out", "run"),
+            "'diffusion_dpo'",
+        ),
         (("score", "missing.csv", "--scorer", "mini:clip", "--out", "run"), "missing.csv"),
         (("report", "missing-run"), "missing-run"),
     ],

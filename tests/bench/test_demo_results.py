@@ -56,13 +56,17 @@ def recount(scores: pd.DataFrame, a: str, b: str, scorers: list[str]) -> float:
 
 
 @pytest.mark.parametrize("scorer", ["majority", TRUTH])
-def test_diffusion_dpo_beats_the_base_by_vote_and_by_the_known_truth(results: dict[str, Any], scorer: str) -> None:
+def test_diffusion_dpo_beats_the_base_by_vote_and_by_the_known_truth(
+    results: dict[str, Any], scorer: str
+) -> None:
     found = entry(results, "diffusion_dpo", "base", scorer)
     assert found["prompts"] == 200
     assert found["ci95"][0] > 0.5, found
 
 
-def test_every_win_rate_can_be_counted_again_from_the_scores(results: dict[str, Any], scores: pd.DataFrame) -> None:
+def test_every_win_rate_can_be_counted_again_from_the_scores(
+    results: dict[str, Any], scores: pd.DataFrame
+) -> None:
     voters = results["suite"]["electorate"]["voters"]
     assert len(voters) == 5
     for b, a in itertools.combinations(ARMS, 2):

@@ -10,7 +10,9 @@ from prefbench.bench.registry import Registry
 
 
 def _registry() -> Registry[object]:
-    return Registry("colour", {"red": "colorsys:rgb_to_hsv", "green": "no_such_module:x", "grey": "colorsys:nothing"})
+    return Registry(
+        "colour", {"red": "colorsys:rgb_to_hsv", "green": "no_such_module:x", "grey": "colorsys:nothing"}
+    )
 
 
 def test_a_name_resolves_only_when_asked_for() -> None:
@@ -23,7 +25,9 @@ def test_a_name_resolves_only_when_asked_for() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_all_others() -> None:
-    with pytest.raises(UsageError, match=r"Unknown colour 'gren'. Did you mean 'green'\? Known: green, grey, red\."):
+    with pytest.raises(
+        UsageError, match=r"Unknown colour 'gren'. Did you mean 'green'\? Known: green, grey, red\."
+    ):
         _registry().get("gren")
 
 

@@ -1,7 +1,7 @@
 """Write the README's table of speeds from pytest-benchmark's JSON.
 
-    pytest tests/benchmarks --benchmark-enable --benchmark-json=bench.json
-    python tests/benchmarks/readme_table.py bench.json README.md
+pytest tests/benchmarks --benchmark-enable --benchmark-json=bench.json
+python tests/benchmarks/readme_table.py bench.json README.md
 """
 
 import json

@@ -13,7 +13,10 @@ def test_help_as_a_whole_process(benchmark: Any) -> None:
         pytest.skip("a timing: run with --benchmark-enable")
     command = [sys.executable, "-m", "prefbench.bench.cli", "--help"]
     benchmark.pedantic(
-        lambda: subprocess.run(command, check=True, capture_output=True), rounds=10, warmup_rounds=2, iterations=1
+        lambda: subprocess.run(command, check=True, capture_output=True),
+        rounds=10,
+        warmup_rounds=2,
+        iterations=1,
     )
     benchmark.extra_info.update(
         what="`prefbench --help`, whole process",

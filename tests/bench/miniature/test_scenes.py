@@ -34,7 +34,9 @@ TWO_OBJECTS = st.builds(
 
 
 @given(ONE_OBJECT | TWO_OBJECTS, st.sampled_from(OPENINGS), st.sampled_from(ENDINGS))
-def test_a_caption_and_its_near_duplicates_read_back_as_the_scene(scene: Scene, opening: str, ending: str) -> None:
+def test_a_caption_and_its_near_duplicates_read_back_as_the_scene(
+    scene: Scene, opening: str, ending: str
+) -> None:
     assert parse_caption(opening + scene.caption + ending) == scene
 
 
