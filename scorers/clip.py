@@ -76,13 +76,21 @@ class Form:
     unit: str
 
 
-def _vit(embed_dim: int, quick_gelu: bool, vision: dict[str, int], text: dict[str, int]) -> dict[str, Any]:
+def _vit(
+    embed_dim: int, quick_gelu: bool, vision: dict[str, int], text: tuple[int, int, int]
+) -> dict[str, Any]:
+    """open_clip's words for a ViT at 224 pixels; text: width, heads, layers of CLIP's own text tower."""
+    sizes = dict(zip(("width", "heads", "layers"), text, strict=True))
     return {
         "embed_dim": embed_dim,
         "quick_gelu": quick_gelu,
         "vision_cfg": {"image_size": 224, **vision},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, **text},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, **sizes},
     }
+
+
+def _hub(repo: str, revision: str) -> HubFile:
+    return HubFile(repo, revision, "open_clip_model.safetensors")
 
 
 # Sizes: open_clip model_configs. QuickGELU and repositories: open_clip pretrained.py, which marks OpenAI's weights
@@ -90,59 +98,23 @@ def _vit(embed_dim: int, quick_gelu: bool, vision: dict[str, int], text: dict[st
 OPENAI = {"licence": "MIT (openai/CLIP)", "trained_on": "WebImageText (no preferences)"}
 MODELS = {
     "openai-vit-l-14": Model(
-        HubFile(
-            "timm/vit_large_patch14_clip_224.openai",
-            "18d0535469bb561bf468d76c1d73aa35156c922b",
-            WEIGHT_FILES[1],
-        ),
-        _vit(
-            768,
-            True,
-            {"layers": 24, "width": 1024, "patch_size": 14},
-            {"width": 768, "heads": 12, "layers": 12},
-        ),
+        _hub("timm/vit_large_patch14_clip_224.openai", "18d0535469bb561bf468d76c1d73aa35156c922b"),
+        _vit(768, True, {"layers": 24, "width": 1024, "patch_size": 14}, (768, 12, 12)),
         **OPENAI,
     ),
     "openai-vit-b-32": Model(
-        HubFile(
-            "timm/vit_base_patch32_clip_224.openai",
-            "a6f597a30f7b82c51704746581f9a4e41421e878",
-            WEIGHT_FILES[1],
-        ),
-        _vit(
-            512,
-            True,
-            {"layers": 12, "width": 768, "patch_size": 32},
-            {"width": 512, "heads": 8, "layers": 12},
-        ),
+        _hub("timm/vit_base_patch32_clip_224.openai", "a6f597a30f7b82c51704746581f9a4e41421e878"),
+        _vit(512, True, {"layers": 12, "width": 768, "patch_size": 32}, (512, 8, 12)),
         **OPENAI,
     ),
     "openai-vit-b-16": Model(
-        HubFile(
-            "timm/vit_base_patch16_clip_224.openai",
-            "977e3dd0ec55ab8da155f2fbeb6b5f54948b6e3d",
-            WEIGHT_FILES[1],
-        ),
-        _vit(
-            512,
-            True,
-            {"layers": 12, "width": 768, "patch_size": 16},
-            {"width": 512, "heads": 8, "layers": 12},
-        ),
+        _hub("timm/vit_base_patch16_clip_224.openai", "977e3dd0ec55ab8da155f2fbeb6b5f54948b6e3d"),
+        _vit(512, True, {"layers": 12, "width": 768, "patch_size": 16}, (512, 8, 12)),
         **OPENAI,
     ),
     "vit-h-14-laion2b": Model(
-        HubFile(
-            "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-            "1c2b8495b28150b8a4922ee1c8edee224c284c0c",
-            WEIGHT_FILES[1],
-        ),
-        _vit(
-            1024,
-            False,
-            {"layers": 32, "width": 1280, "head_width": 80, "patch_size": 14},
-            {"width": 1024, "heads": 16, "layers": 24},
-        ),
+        _hub("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "1c2b8495b28150b8a4922ee1c8edee224c284c0c"),
+        _vit(1024, False, {"layers": 32, "width": 1280, "head_width": 80, "patch_size": 14}, (1024, 16, 24)),
         licence="MIT",
         trained_on="LAION-2B-en (no preferences)",
     ),

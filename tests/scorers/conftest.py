@@ -1,7 +1,7 @@
 """Tiny scorers with random weights: the real classes, tokenizers and folder layouts, milliseconds instead of
 minutes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,15 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "mini:clip": write_clip,
     "mini:aesthetic": write_aesthetic,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A second thread gains nothing on networks this small, and costs seconds where the cores are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
