@@ -1,5 +1,6 @@
 """Byte-pair merges that make every word of this world one token, for CLIPTokenizer and for open_clip's tokenizer."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ END_OF_WORD = "</w>"
 def _apply(symbols: list[str], merges: Sequence[tuple[str, str]]) -> list[str]:
     rank = {pair: k for k, pair in enumerate(merges)}
     while len(symbols) > 1:
-        pairs = list(zip(symbols, symbols[1:], strict=False))
+        pairs = list(itertools.pairwise(symbols))
         best = min(pairs, key=lambda pair: rank.get(pair, len(rank)))
         if best not in rank:
             break
