@@ -13,7 +13,8 @@ from prefbench.scorers.open_clip_tower import write_bpe
 def test_every_word_is_one_token_and_other_text_still_tokenizes(tmp_path: Path) -> None:
     write_clip_tokenizer(tmp_path, 24)
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
-    assert all(len(tokenizer.tokenize(word)) == 1 for word in WORDS)
+    # CLIP cuts digits from letters before any merge, so the junk word "8k" stays two tokens.
+    assert {word for word in WORDS if len(tokenizer.tokenize(word)) != 1} == {"8k"}
     assert len(tokenizer.tokenize("zebra")) > 1
     assert tokenizer.decode(tokenizer("zebra").input_ids, skip_special_tokens=True).strip() == "zebra"
 
