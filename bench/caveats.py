@@ -31,6 +31,7 @@ def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         _few_prompts,
         _electorate,
         _many_ties,
+        _exact_intervals,
         _table,
     )
     return [warning for find in finders for warning in find(results, whole)]
@@ -156,21 +157,41 @@ def _electorate(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Foun
 
 
 def _many_ties(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
-    tied: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    tied: dict[str, list[dict[str, Any]]] = {}
     for entry in whole:
-        share = entry["ties"] / entry["pairs"]
-        if share > MANY_TIES:
-            tied.setdefault(entry["scorer"], []).append((share, entry))
+        if entry["ties"] / entry["pairs"] > MANY_TIES:
+            tied.setdefault(entry["scorer"], []).append(entry)
+    # Scorers that tie in the same way (copies of one checkpoint, say) share a sentence.
+    alike: dict[tuple[tuple[str, str, str], ...], list[str]] = {}
     for scorer, found in tied.items():
-        share, entry = max(found, key=lambda item: item[0])
+        shares = tuple((e["a"], e["b"], f"{100 * e['ties'] / e['pairs']:.0f}") for e in found)
+        alike.setdefault(shares, []).append(scorer)
+    for shares, scorers in alike.items():
+        a, b, share = max(shares, key=lambda item: int(item[2]))
         more = (
-            f" and {len(found) - 1} more comparison{'s' if len(found) > 2 else ''}" if len(found) > 1 else ""
+            f" and {len(shares) - 1} more comparison{'s' if len(shares) > 2 else ''}"
+            if len(shares) > 1
+            else ""
         )
+        who = ", ".join("the vote" if scorer == MAJORITY else scorer for scorer in scorers)
         yield _warning(
             "many_ties",
-            f"{'The vote' if scorer == MAJORITY else scorer} ties on {100 * share:.0f} % of pairs "
-            f"({entry['a']} against {entry['b']}{more}): ties count half and pull a win rate towards 50 %.",
-            sorted({name for _, e in found for name in (e["a"], e["b"])}),
+            f"{who[0].upper() + who[1:] if scorers[0] == MAJORITY else who} {'tie' if len(scorers) > 1 else 'ties'} on "
+            f"{share} % of pairs ({a} against {b}{more}): ties count half and pull a win rate towards 50 %.",
+            sorted({name for first, second, _ in shares for name in (first, second)}),
+        )
+
+
+def _exact_intervals(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
+    """Votes so nearly unanimous that a bootstrap sees no spread."""
+    found = [e for e in whole if e["scorer"] == MAJORITY and e["ci_method"] == "exact"]
+    if found:
+        which = ", ".join(f"{e['a']} over {e['b']} {interval_text(e['ci95'])}" for e in found)
+        yield _warning(
+            "exact_interval",
+            f"All prompts, or all but a few, have the same result, where resampling sees no spread: {which} "
+            f"{'is' if len(found) == 1 else 'are'} the exact bound on the share of prompts that could differ.",
+            sorted({name for e in found for name in (e["a"], e["b"])}),
         )
 
 

@@ -1,6 +1,5 @@
 """Two checkpoints of a scores table made anywhere -> verdict, results.json, scores.parquet, report.html."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,8 @@ from typing import Any
 from prefbench.bench import atomic
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.registry import unknown_name
-from prefbench.bench.results import summarise
-from prefbench.bench.scores_table import read_scores, write_scores
+from prefbench.bench.results import read_results, summarise
+from prefbench.bench.scores_table import check_complete, read_scores, write_scores
 
 __all__ = ["WRITTEN", "choose_electorate", "compare_scores"]
 
@@ -48,6 +47,8 @@ def compare_scores(
     """
     from prefbench.reports.html import write_report
 
+    if a == b:
+        raise UsageError(f"--a and --b both name {a!r}. Give two different checkpoints of {scores}.")
     check_output_folder(out, a, b)
     frame = read_scores(scores)
     known = sorted(frame["checkpoint"].unique())
@@ -55,6 +56,7 @@ def compare_scores(
         if name not in known:
             raise unknown_name("checkpoint", name, known)
     frame = frame[frame["checkpoint"].isin([a, b])].reset_index(drop=True)
+    check_complete(frame, source=str(scores))
     electorate = choose_electorate(list(dict.fromkeys(frame["scorer"])), voters, held_out)
     results = summarise(frame, electorate=electorate, checkpoints=[b, a], resamples=resamples, seed=seed)
     with atomic.new_folder(out) as folder:
@@ -114,7 +116,7 @@ def check_output_folder(out: Path, a: str, b: str) -> None:
             )
         results = out / "results.json"
         if results.is_file():
-            there = list(json.loads(results.read_text(encoding="utf-8"))["checkpoints"])
+            there = list(read_results(results)["checkpoints"])
             if there != [b, a]:
                 raise UsageError(
                     f"The folder {out} holds a comparison of other checkpoints ({', '.join(there)}). Give --out a new "

@@ -16,7 +16,11 @@ def resolve_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        device = torch.device(name)
+    except RuntimeError as error:  # torch's own message lists two dozen kinds of device
+        raise UsageError(f"{name!r} is no device. Use auto, cpu, cuda or cuda:N.") from error
+    try:
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UsageError(

@@ -48,11 +48,16 @@ def shown_on(console: Console) -> Iterator[Stages]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, expand=True) as progress:
+    progress = Progress(*columns, console=console, expand=True)
 
-        @contextmanager
-        def stage(name: str, total: int, unit: str) -> Iterator[Advance]:
-            task = progress.add_task(name, total=total, unit=unit)
-            yield lambda steps: progress.advance(task, steps)
+    @contextmanager
+    def stage(name: str, total: int, unit: str) -> Iterator[Advance]:
+        progress.start()  # not before: without a stage, stopping prints an empty line above the error
+        task = progress.add_task(name, total=total, unit=unit)
+        yield lambda steps: progress.advance(task, steps)
 
+    try:
         yield stage
+    finally:
+        if progress.tasks:
+            progress.stop()

@@ -1,9 +1,9 @@
 """The report of a run folder from its files alone."""
 
-import json
 from pathlib import Path
 
 from prefbench.bench.exceptions import DataError
+from prefbench.bench.results import read_results
 from prefbench.bench.run_folder import IMAGES, REPORT, RESULTS, SCORES
 from prefbench.bench.scores_table import read_scores
 from prefbench.bench.store.images import ImageStore
@@ -30,12 +30,7 @@ def rewrite_report(run: Path) -> Path:
                 else "it is no run folder. Give the --out of a `prefbench bench` or `prefbench compare`."
             )
         )
-    try:
-        results = json.loads((run / RESULTS).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{run / RESULTS} is not valid JSON ({error}). Run `prefbench bench` again."
-        ) from error
+    results = read_results(run / RESULTS)
     scores = read_scores(run / SCORES)
     images = None
     if (run / FILE_NAME).is_file():

@@ -175,13 +175,23 @@ def _score_in_chunks(
     start, size = 0, scorer.batch_size
     while start < len(images):
         began = time.monotonic()
-        part = scorer.score(images[start : start + size], prompts[start : start + size])
+        chunk = slice(start, start + size)
+        try:
+            part = scorer.score(images[chunk], prompts[chunk])
+        except DataError as error:
+            raise _with_row(error, images, start) from error
         parts.append(part)
         advance(len(part))
         start += size
         if time.monotonic() - began < QUICK_S:
             size *= 2
     return np.concatenate(parts)
+
+
+def _with_row(error: DataError, images: Sequence[Path], start: int) -> DataError:
+    """The error with the manifest's row of the image it names: headers were checked, contents show here."""
+    row = next((i + 1 for i, image in enumerate(images[start:], start) if str(image) in str(error)), None)
+    return error if row is None else DataError(f"Row {row} of the manifest: {error} Nothing was written.")
 
 
 def _check_request(scorers: Sequence[str], out: Path, given: Mapping[str, Mapping[str, str]]) -> None:

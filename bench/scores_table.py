@@ -49,6 +49,11 @@ def read_scores(path: Path) -> pd.DataFrame:
     Raises:
         DataError: the file is missing, unreadable, or not a valid scores table.
     """
+    if path.is_dir():
+        raise DataError(
+            f"{path} is a folder, not a scores table. Give a CSV or Parquet file; of a run folder or of `prefbench score` "
+            f"that is {path / 'scores.parquet'}."
+        )
     if not path.is_file():
         raise DataError(f"There is no scores table at {path}. Give the path of a CSV or Parquet file.")
     data = path.read_bytes()

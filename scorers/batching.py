@@ -1,7 +1,8 @@
-"""Scoring lists in batches: the next batch is decoded while the network works on this one."""
+"""Scoring lists in batches: images are decoded by several threads, beside a GPU while it works on the batch before."""
 
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from prefbench.scorers.image_io import image_name, open_rgb
 from prefbench.scorers.protocol import ImageSource
 
 __all__ = ["check_pairs", "score_in_batches"]
+
+MOST_THREADS = 8
+"""Images decoded at once, at most: enough for a GPU, and each holds a whole picture in memory."""
 
 
 def check_pairs(images: Sequence[ImageSource], prompts: Sequence[str], scorer: str) -> None:
@@ -70,15 +74,20 @@ def score_in_batches(
     parameter = next(network.parameters())
     starts = range(0, len(images), batch_size)
     scores = np.empty(len(images), dtype=np.float64)
-    # Decoding is most of the work beside the network, and Pillow does it without the interpreter lock. Only decoding:
-    # torch in a second thread would bring a second set of threads that fight over the cores.
-    with ThreadPoolExecutor(max_workers=1) as worker, torch.inference_mode():
-        upcoming = worker.submit(_decode, images[:batch_size])
+    # Decoding is most of the work beside the network, and Pillow does it without the interpreter lock. Beside a GPU the
+    # next batch is decoded while the network works; on a CPU the network has all the cores, and a thread that takes one
+    # of them makes its threads wait for one another, so decoding comes between the batches, on all the cores.
+    ahead = parameter.device.type != "cpu"
+    with (
+        ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool,
+        torch.inference_mode(),
+    ):
+        upcoming = _decode(pool, images[:batch_size])
         for start in starts:
-            decoded = upcoming.result()
+            decoded = [future.result() for future in upcoming]
             stop = start + batch_size
-            if stop < len(images):
-                upcoming = worker.submit(_decode, images[stop : stop + batch_size])
+            if ahead:
+                upcoming = _decode(pool, images[stop : stop + batch_size])
             pixels, *tokens = prepare(decoded, prompts[start:stop])
             batch = forward(
                 network,
@@ -86,6 +95,8 @@ def score_in_batches(
                 *(part.to(parameter.device) for part in tokens),
             )
             scores[start:stop] = batch.double().cpu().numpy()
+            if not ahead:
+                upcoming = _decode(pool, images[stop : stop + batch_size])
     broken = np.flatnonzero(~np.isfinite(scores))
     if broken.size:
         index = int(broken[0])
@@ -98,5 +109,5 @@ def score_in_batches(
     return scores
 
 
-def _decode(images: Sequence[ImageSource]) -> list[Image]:
-    return [open_rgb(image) for image in images]
+def _decode(pool: ThreadPoolExecutor, images: Sequence[ImageSource]) -> list[Future[Image]]:
+    return [pool.submit(open_rgb, image) for image in images]

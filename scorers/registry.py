@@ -3,7 +3,7 @@
 from os import PathLike
 from typing import Any, Protocol
 
-from prefbench.bench.exceptions import UsageError
+from prefbench.bench.exceptions import MissingWeightsError, UsageError
 from prefbench.bench.registry import Registry
 from prefbench.scorers.protocol import Scorer
 
@@ -79,4 +79,13 @@ def load_scorer(
     loader = REGISTRY.get(base)
     if variant and base in TABLE and base not in WITH_VARIANTS:
         raise UsageError(f"Scorer {base!r} has no variants: leave out @{variant}.")
-    return loader(name, weights=weights, architecture=architecture, device=device, dtype=dtype)
+    try:
+        return loader(name, weights=weights, architecture=architecture, device=device, dtype=dtype)
+    except MissingWeightsError as error:
+        if name in str(error):
+            raise
+        given = [
+            f"{k} {v}" for k, v in (("weights", weights), ("architecture", architecture)) if v is not None
+        ]
+        source = f" ({', '.join(given)})" if given else ""
+        raise MissingWeightsError(f"Scorer {name}{source}: {error}") from error

@@ -6,6 +6,7 @@ and every row keeps who labelled it, both utilities and whether its label was fl
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,7 @@ class MiniaturePairs:
         return len(self.prompts)
 
 
+@lru_cache(maxsize=2)  # a process that trains several methods paints the world once
 def load_pairs(
     n: int = 3000,
     seed: int = 0,
@@ -58,7 +60,7 @@ def load_pairs(
     flip_seed: int = 0,
     minority: float = 0.0,
 ) -> MiniaturePairs:
-    """Paint `n` pairs; the same arguments give the same bytes.
+    """Paint `n` pairs; the same arguments give the same bytes, and within a process the same arrays: do not write to them.
 
     Args:
         n: rows.

@@ -107,7 +107,7 @@ def test_who_does_not_vote_is_held_out(voters, held_out, expected):
     [
         (["--a", "dpo2", "--b", "base"], UsageError, "checkpoint 'dpo2'. Did you mean 'dpo'"),
         (["--a", "dpo", "--b", "bse"], UsageError, "checkpoint 'bse'. Did you mean 'base'"),
-        (["--a", "dpo", "--b", "dpo"], UsageError, "two or more different checkpoints"),
+        (["--a", "dpo", "--b", "dpo"], UsageError, "--a and --b both name 'dpo'"),
         (
             ["--a", "dpo", "--b", "base", "--electorate", "pik"],
             UsageError,
@@ -164,7 +164,7 @@ def test_a_hole_in_a_checkpoint_that_is_not_compared_does_no_harm(scores):
     lines = scores.read_text().splitlines(keepends=True)
     scores.write_text("".join(lines[:-1]))
     compare(scores, "--a", "dpo", "--b", "base")
-    with pytest.raises(DataError, match="1 of 360 scores are missing"):
+    with pytest.raises(DataError, match=r"scores\.csv: 1 of 360 scores are missing"):
         compare(scores, "--a", "other", "--b", "base", out="second")
 
 
@@ -176,6 +176,21 @@ def test_a_comparison_of_other_checkpoints_is_not_replaced(scores, tmp_path):
     assert results_in(tmp_path / "out") == before
     compare(scores, "--a", "dpo", "--b", "base", "--held-out", "truth")
     assert results_in(tmp_path / "out") != before, "the same two again: replaced"
+
+
+def test_a_folder_in_place_of_the_table_is_told_with_the_file_that_was_meant(tmp_path):
+    with pytest.raises(DataError, match=r"is a folder.*scores\.parquet"):
+        compare(tmp_path, "--a", "dpo", "--b", "base", out="second")
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"schema": 2, "checkpoints": {}}', "no json"])
+def test_results_of_another_kind_are_named_by_their_path_and_kept(scores, tmp_path, content):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "results.json").write_text(content)
+    with pytest.raises(DataError, match=r"out/results\.json"):
+        compare(scores, "--a", "dpo", "--b", "base")
+    assert (out / "results.json").read_text() == content
 
 
 @pytest.mark.parametrize(

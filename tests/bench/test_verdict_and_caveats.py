@@ -171,8 +171,22 @@ def test_voters_that_repeat_one_another_are_told():
 def test_many_ties_and_unequal_seeds_and_slices_are_told():
     coarse = from_quality({"a": same(0), "b": same(0)}, seeds=2)
     coarse = coarse.assign(score=coarse["score"].round(0) // 3)
-    assert kinds(judge(coarse)).count("many_ties") == 4, "the vote and each of three scorers"
+    assert kinds(judge(coarse)).count("many_ties") == 4, (
+        "the vote and each of three scorers, tied on other pairs"
+    )
     uneven = coarse[(coarse["seed"] == 0) | (coarse["prompt_id"] == "p1")].reset_index(drop=True)
     assert "unequal_seeds" in kinds(judge(uneven))
     assert "exploratory_slices" in kinds(judge(coarse.assign(category="one")))
     assert not {"unequal_seeds", "exploratory_slices"} & set(kinds(judge(coarse)))
+
+
+def test_copies_of_a_checkpoint_tie_in_one_sentence_and_their_interval_is_explained():
+    """120 prompts, none decided: u = 1 - 0.025^(1/120) = .0303, and the interval is 1/2 -+ u/2."""
+    one = from_quality({"a": same(0)})
+    found = judge(pd.concat([one, one.assign(checkpoint="b")]).reset_index(drop=True))
+    ties = [w["text"] for w in found["warnings"] if w["kind"] == "many_ties"]
+    assert len(ties) == 1
+    assert ties[0].startswith("The vote, x, y, z tie on 100 % of pairs (b against a)")
+    exact = [w["text"] for w in found["warnings"] if w["kind"] == "exact_interval"]
+    assert len(exact) == 1
+    assert "b over a [48.5, 51.5] is the exact bound" in exact[0]

@@ -161,7 +161,7 @@ def test_a_picture_that_breaks_while_decoding_leaves_nothing_behind(
     data = (tmp_path / "c.png").read_bytes()
     (tmp_path / "c.png").write_bytes(data[: len(data) // 2])
     weights = {"mini:clip": str(folders["mini:clip"])}
-    with pytest.raises(DataError, match=r"c\.png"):
+    with pytest.raises(DataError, match=r"Row 3 of the manifest: .*c\.png"):
         score_manifest(read_manifest(path), ["mini:clip"], tmp_path / "out", weights=weights)
     assert not (tmp_path / "out").exists()
 
