@@ -54,9 +54,9 @@ def test_every_digit_of_a_score_survives(tmp_path):
     assert read_scores(written(tmp_path, HEADER + rows))["score"].tolist() == values
 
 
-@pytest.mark.parametrize("name", ["missing.csv", "."])
-def test_a_missing_file_is_said_to_be_missing(tmp_path, name):
-    assert "no scores table" in refusal(tmp_path / name)
+@pytest.mark.parametrize(("name", "says"), [("missing.csv", "no scores table"), (".", "is a folder")])
+def test_a_missing_file_or_a_folder_is_said_to_be_one(tmp_path, name, says):
+    assert says in refusal(tmp_path / name)
 
 
 @pytest.mark.parametrize(
