@@ -13,9 +13,12 @@ from prefbench.bench.commands.bench import bench_command
 from prefbench.bench.commands.compare import compare_command
 from prefbench.bench.commands.demo import demo_command
 from prefbench.bench.commands.doctor import doctor_command
+from prefbench.bench.commands.label import label_command
 from prefbench.bench.commands.listing import list_command
 from prefbench.bench.commands.report import report_command
 from prefbench.bench.commands.score import score_command
+from prefbench.bench.commands.select import select_command
+from prefbench.bench.commands.settings import ANY_SETTING
 from prefbench.bench.commands.train import train_command
 from prefbench.bench.exceptions import PrefbenchError
 
@@ -64,7 +67,9 @@ def _options(
 
 
 app.command("demo")(demo_command)
-app.command("train")(train_command)
+app.command("train", context_settings=dict(ANY_SETTING))(train_command)
+app.command("label", context_settings=dict(ANY_SETTING))(label_command)
+app.command("select", context_settings=dict(ANY_SETTING))(select_command)
 app.command("bench")(bench_command)
 app.command("score")(score_command)
 app.command("compare")(compare_command)

@@ -1,4 +1,4 @@
-"""Randomness as a function of (seed, step, row), and the order of the data as a function of (seed, epoch).
+"""Randomness as a function of (seed, step, row), and the passes of a run (which rows stand in them: data_order.py).
 
 Nothing here has a state that could be lost, so a resumed run draws what the uninterrupted one would have
 drawn, and a row of the batch draws the same numbers however the batch is cut into micro-batches or spread
@@ -8,13 +8,13 @@ over processes.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Draws", "MicroBatch", "micro_batches", "pair_index", "pairs_drawn"]
+from prefbench.reference_trainers.data_order import DataOrder, ShuffledEpochs
+
+__all__ = ["Draws", "MicroBatch", "micro_batches"]
 
 CPU = torch.device("cpu")
 
@@ -55,22 +55,6 @@ class Draws:
         return torch.stack([torch.rand((), generator=generator) for generator in self._generators(name)])
 
 
-@lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)
-
-
-def pair_index(seed: int, position: int, count: int) -> int:
-    """Which of `count` pairs stands at `position` (0, 1, ...) of the endless stream of shuffled epochs."""
-    epoch, offset = divmod(position, count)
-    return int(_permutation(seed, epoch, count)[offset])
-
-
-def pairs_drawn(seed: int, draws: int, count: int) -> np.ndarray:
-    """Which of `count` pairs the first `draws` positions of the stream meet, each once, shape (min(draws, count),)."""
-    return _permutation(seed, 0, count)[:draws]
-
-
 @dataclass(frozen=True)
 class MicroBatch:
     """The rows of one forward pass.
@@ -78,7 +62,7 @@ class MicroBatch:
     Attributes:
         step: optimizer step, from 0.
         rows: places in the batch of that step.
-        indices: pair of each row, index into the rows that the method kept.
+        indices: pair (or single image) of each row, index into those that the method kept.
         last: whether the optimizer steps after it.
     """
 
@@ -98,15 +82,17 @@ def micro_batches(
     steps: int,
     process: int,
     processes: int,
+    order: DataOrder | None = None,
 ) -> Iterator[MicroBatch]:
     """The forward passes of one process from `first_step` to the end.
 
     `batch` pairs an optimizer step, all processes together, are cut into chunks of `micro_batch`; process p
-    takes chunks p, p + processes, ... `batch` must be a multiple of micro_batch * processes.
+    takes chunks p, p + processes, ... `batch` must be a multiple of micro_batch * processes. `order` says which pair
+    stands at each row; None for shuffled epochs of `count` pairs.
     """
+    order = order or ShuffledEpochs(seed, count, batch, steps)
     for step in range(first_step, steps):
         starts = range(process * micro_batch, batch, micro_batch * processes)
         for start in starts:
             rows = tuple(range(start, start + micro_batch))
-            indices = tuple(pair_index(seed, step * batch + row, count) for row in rows)
-            yield MicroBatch(step, rows, indices, last=start == starts[-1])
+            yield MicroBatch(step, rows, order.indices(step, rows), last=start == starts[-1])

@@ -47,6 +47,8 @@ class LoopConfig:
     """Steps between saved training states."""
     keep_state: bool = False
     """Keep OUT/state (optimizer and all) after the last step."""
+    log_with: str | None = None
+    """One of accelerate's trackers, such as tensorboard or wandb; none for OUT/metrics.jsonl alone."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "checkpoint_every", "micro_batch", "lora_rank"):

@@ -7,16 +7,17 @@ constants with their sources. It owns no optimizer, no `.backward()`, no files a
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
+from prefbench.reference_trainers.data_order import DataOrder, OrderContext, shuffled_epochs
 from prefbench.reference_trainers.draws import Draws
 from prefbench.reference_trainers.pair_loss import PairLoss
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
 
-__all__ = ["Condition", "Constant", "Denoiser", "Method", "Nets", "PairBatch", "all_rows"]
+__all__ = ["Condition", "Constant", "Denoiser", "ImageBatch", "Method", "Nets", "PairBatch", "all_rows"]
 
 Condition = dict[str, Tensor]
 """What a backbone made of the prompts; every tensor has the batch as its first dimension."""
@@ -44,6 +45,8 @@ class Nets:
         prediction_type: "epsilon" or "v_prediction".
         shadows: exponential moving averages of the policy, evaluated without gradient, in the order of
             `Method.shadow_decays`.
+        process_mean: mean of a detached tensor over the processes that share the batch; one process's own value where
+            there is one process.
     """
 
     policy: Denoiser
@@ -51,6 +54,7 @@ class Nets:
     alphas_cumprod: Tensor
     prediction_type: str
     shadows: tuple[Denoiser, ...] = ()
+    process_mean: Callable[[Tensor], Tensor] = lambda value: value
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class PairBatch:
         scores: scorer -> scores of (winner, loser), shape (B, 2), float32, for the scorers of `Method.scorers`.
         flipped: shape (B,), bool: the label was turned round on request. For measuring a detector; no loss may
             look at it.
+        tied: shape (B,), bool: a kept tie, whose "winner" is image 0 and means nothing; all False for a method that
+            does not accept ties.
     """
 
     winner: Tensor
@@ -71,6 +77,22 @@ class PairBatch:
     condition: Condition
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     flipped: Tensor | None = None
+    tied: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """B single images on the device, for a method of unit "image".
+
+    Attributes:
+        latents: times the scaling factor, shape (B, C, H, W).
+        label: +1 desirable, -1 undesirable, shape (B,), float32.
+        condition: prompts as the backbone encodes them.
+    """
+
+    latents: Tensor
+    label: Tensor
+    condition: Condition
 
 
 def nothing(_: Any) -> tuple[Any, ...]:
@@ -91,14 +113,20 @@ class Method:
         name: as on the command line.
         Config: frozen dataclass of the method's own constants; it validates itself.
         loss: pure function of per-pair arrays, keyword hyper-parameters, returns PairLoss.
-        step: (nets, batch, draws, config) -> PairLoss; the loop takes the mean and steps the optimizer.
+        step: (nets, batch, draws, config) -> PairLoss; the loop takes the mean and steps the optimizer. The batch is a
+            PairBatch, or an ImageBatch for unit "image".
         paper: citation with its identifier.
         code: repository@commit that was read, or the reason why there is none.
         needs_reference: whether `nets.reference` must exist.
         uses_loser: whether rejected images are read and encoded at all.
         prepare: pairs -> indices of the rows to train on.
         shadow_decays: config -> decay of each moving average of the policy that the step evaluates.
-        scorers: config -> names of the scorers whose scores the step reads from the batch.
+        scorers: config -> names of the scorers whose scores the step, or the order, reads.
+        unit: what a batch is made of: "pair", or "image" for single images with a label.
+        order: which pair or image stands where in the run; may leave some out.
+        network: what the trained network is for: "policy" generates; "negative" is the unconditional branch of
+            guidance beside another policy.
+        accepts_ties: whether the step reads `batch.tied`, so that ties=keep may be asked for.
         presets: recipe name -> constant name -> value with source. May also override shared constants of the
             recipe (a learning rate of the paper, say). "NAME-lora" holds what differs with LoRA.
     """
@@ -106,7 +134,7 @@ class Method:
     name: str
     Config: type
     loss: Callable[..., PairLoss]
-    step: Callable[[Nets, PairBatch, Draws, Any], PairLoss]
+    step: Callable[[Nets, Any, Draws, Any], PairLoss]
     paper: str
     code: str
     needs_reference: bool
@@ -114,4 +142,8 @@ class Method:
     prepare: Callable[[PreferencePairs], np.ndarray] = all_rows
     shadow_decays: Callable[[Any], tuple[float, ...]] = nothing
     scorers: Callable[[Any], tuple[str, ...]] = nothing
+    unit: Literal["pair", "image"] = "pair"
+    order: Callable[[OrderContext], DataOrder] = shuffled_epochs
+    network: Literal["policy", "negative"] = "policy"
+    accepts_ties: bool = False
     presets: Mapping[str, Mapping[str, Constant]] = field(default_factory=lambda: MappingProxyType({}))

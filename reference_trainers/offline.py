@@ -14,23 +14,41 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from prefbench.bench.exceptions import DataError
 from prefbench.reference_trainers.backbones.opening import open_backbone
+from prefbench.reference_trainers.disk_cache import cache_folder
 from prefbench.reference_trainers.loop_config import LoopConfig
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
-from prefbench.reference_trainers.preferences.opening import open_preferences
+from prefbench.reference_trainers.processes import process_state
 from prefbench.reference_trainers.progress import ProgressReport, SilentProgress
 from prefbench.reference_trainers.recipes import Recipe
+from prefbench.reference_trainers.registry import load_method
 from prefbench.reference_trainers.run_folder import RunFolder
+from prefbench.reference_trainers.selection.composing import Composed, open_composed
+from prefbench.reference_trainers.selection.stages import noted
+from prefbench.reference_trainers.selection.summary import composition_card, summary_lines
+from prefbench.reference_trainers.trackers import check_tracker, finish_trackers, start_trackers, track
 from prefbench.reference_trainers.trained_unet import weights_sha256
 from prefbench.reference_trainers.training_card import training_card
 from prefbench.reference_trainers.training_steps import OfflineRun, prepare_run, training_steps
 
 __all__ = ["LoopConfig", "OfflineRun", "TrainingResult", "prepare_run", "train", "training_steps"]
 
-RESULT_BLIND = frozenset({"checkpoint_every", "keep_state", "workers"})
+RESULT_BLIND = frozenset(
+    {
+        "llm_url",
+        "llm_concurrency",
+        "llm_attempts",
+        "llm_timeout_s",
+        "checkpoint_every",
+        "image_folder",
+        "keep_state",
+        "log_with",
+        "workers",
+        "cache_dir",
+    }
+)
 """Settings that cannot change the result, so a resume may change them."""
 
 
@@ -61,7 +79,7 @@ def _configuration(recipe: Recipe, pairs: PreferencePairs, unet_sha256: str) -> 
     """All that decides the result; two runs with the same are the same run."""
     return {
         "method": {"name": recipe.method, **_deciding(recipe.config)},
-        "loop": {**_deciding(recipe.loop), **_deciding(recipe.data)},
+        "loop": {name: v for part in recipe.parts()[1:] for name, v in _deciding(part).items()},
         "data": {"sha256": pairs.sha256},
         "backbone": {"unet_sha256": unet_sha256},
     }
@@ -73,9 +91,14 @@ def _optimizer_state(run: OfflineRun) -> dict[str, Any]:
 
 
 def _restore(run: OfflineRun, folder: RunFolder, step: int) -> None:
-    weights, state = folder.load_state(step)
+    weights, state, moving = folder.load_state(step)
     trainable = run.trained.trainable()
-    if weights.keys() != trainable.keys():
+    fits = weights.keys() == trainable.keys()
+    try:
+        run.trained.load_moving_state(moving)
+    except KeyError:
+        fits = False
+    if not fits:
         raise DataError(
             f"The state of step {step} in {folder.out} does not fit this network. Delete the folder."
         )
@@ -100,17 +123,40 @@ def _steps_to_the_end(
     if done:
         _restore(run, folder, done)
         progress.note(f"Going on after step {done} of {run.loop.steps}.")
+    start_trackers(run.accelerator, run.loop.log_with, folder.out, folder.flat_config())
     progress.start(done, run.loop.steps)
     try:
         for metrics in training_steps(run, done):
             if main:
                 folder.log(metrics)
+                track(run.accelerator, metrics)
                 progress.step(metrics)
                 if metrics["step"] % run.loop.checkpoint_every == 0 or metrics["step"] == run.loop.steps:
-                    folder.save_state(metrics["step"], run.trained.trainable(), _optimizer_state(run))
+                    folder.save_state(
+                        metrics["step"],
+                        run.trained.trainable(),
+                        _optimizer_state(run),
+                        run.trained.moving_state(),
+                    )
     finally:
         progress.stop()
+        finish_trackers(run.accelerator)
     return done, folder.last_metrics()
+
+
+def _composed(recipe: Recipe, data: str, progress: ProgressReport) -> Composed:
+    """Scores, labels, flips and selection; the first process computes what the others then find on disk."""
+    state = process_state()
+    with state.main_process_first():
+        return open_composed(
+            data,
+            recipe.data,
+            recipe.composition,
+            wanted=load_method(recipe.method).scorers(recipe.config),
+            cache_dir=cache_folder(recipe.data.cache_dir),
+            stages=noted(progress.note),
+            device=str(state.device),
+        )
 
 
 def train(
@@ -130,15 +176,22 @@ def train(
         DataError: data that cannot be used; a loss that is not finite.
         MissingWeightsError: the backbone cannot be loaded.
     """
-    if progress is None or not PartialState().is_main_process:
+    if progress is None or not process_state().is_main_process:
         progress = SilentProgress()
-    pairs = open_preferences(data, recipe.data)
+    check_tracker(recipe.loop.log_with)
+    composed = _composed(recipe, data, progress)
+    pairs = composed.pairs
     opened = open_backbone(backbone)
     unet_sha256 = weights_sha256(opened.unet)
     folder = RunFolder(out, _configuration(recipe, pairs, unet_sha256))
     card = folder.finished_card()
     if card is not None:
         return TrainingResult(out, card, resumed_from=recipe.loop.steps, was_finished=True)
+    if counted := pairs.counts.sentence():
+        progress.note(counted)
+    composition = composition_card(composed, recipe.composition)
+    for line in summary_lines(composition):
+        progress.note(line)
     if recipe.data.cache:
         met = min(len(pairs), recipe.loop.steps * recipe.loop.batch)
         progress.note(f"Encoding {met} pairs once, before training.")
@@ -155,7 +208,7 @@ def train(
         processes=run.accelerator.num_processes,
         device=run.accelerator.device.type,
         last=dict(last),
-    )
+    ) | {"composition": composition}
     if run.accelerator.is_main_process:
         unet = run.accelerator.unwrap_model(run.model)
         save = opened.save_pipeline if recipe.loop.lora_rank is None else opened.save_lora

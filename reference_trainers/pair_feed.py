@@ -1,6 +1,5 @@
 """From preference pairs to batches of latents and encoded prompts on the device."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,62 +10,19 @@ from torch import Tensor
 
 from prefbench.bench.exceptions import UsageError
 from prefbench.reference_trainers.backbones.backbone import Backbone, Posterior
-from prefbench.reference_trainers.draws import Draws, MicroBatch, pairs_drawn
-from prefbench.reference_trainers.method import Condition, PairBatch
+from prefbench.reference_trainers.disk_cache import DiskCache, cache_folder
+from prefbench.reference_trainers.draws import Draws, MicroBatch
+from prefbench.reference_trainers.encodings import EncodingPlan, Encodings, ImageRef
+from prefbench.reference_trainers.memory_cache import MemoryCache
+from prefbench.reference_trainers.method import Condition, ImageBatch, PairBatch
 from prefbench.reference_trainers.preferences.image_tensors import image_tensor
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
 from prefbench.reference_trainers.preferences.opening import DataConfig
+from prefbench.reference_trainers.preferences.single_images import SingleImages
 
 __all__ = ["PairFeed"]
 
-CACHE_CHUNK = 32
-MEMORY_SHARE = 0.7
-
-
-class _Cache:
-    """Latent distributions of images and encodings of their distinct prompts, in CPU memory.
-
-    The distribution is cached, not a sample, so each step still draws its own latent and caching changes no
-    number.
-    """
-
-    def __init__(
-        self, backbone: Backbone, pairs: PreferencePairs, rows: Sequence[int], sides: Sequence[str], size: int
-    ):
-        prompts = sorted({pairs.prompt(row) for row in rows} | {""})
-        self.prompt_index = {prompt: i for i, prompt in enumerate(prompts)}
-        first = backbone.encode_prompts(prompts[:1])
-        per_prompt = sum(value[0].nbytes for value in first.values())
-        posterior = backbone.encode_images(self._pixels(pairs, rows[:1], sides[0], size))
-        per_pair = 2 * posterior.mean[0].nbytes * len(sides)
-        _check_memory(per_prompt * len(prompts) + per_pair * len(rows), len(rows))
-        chunks = [
-            backbone.encode_prompts(prompts[i : i + CACHE_CHUNK]) for i in range(0, len(prompts), CACHE_CHUNK)
-        ]
-        self.condition = {name: torch.cat([chunk[name].cpu() for chunk in chunks]) for name in first}
-        self.place = {row: i for i, row in enumerate(rows)}
-        self.posterior: dict[str, Posterior] = {}
-        for side in sides:
-            mean = torch.empty(len(rows), *posterior.mean.shape[1:])
-            std = torch.empty_like(mean)
-            for i in range(0, len(rows), CACHE_CHUNK):
-                encoded = backbone.encode_images(self._pixels(pairs, rows[i : i + CACHE_CHUNK], side, size))
-                mean[i : i + CACHE_CHUNK], std[i : i + CACHE_CHUNK] = encoded.mean.cpu(), encoded.std.cpu()
-            self.posterior[side] = Posterior(mean, std)
-
-    @staticmethod
-    def _pixels(pairs: PreferencePairs, rows: Sequence[int], side: str, size: int) -> Tensor:
-        return torch.stack([image_tensor(getattr(pairs, side)(row), size) for row in rows])
-
-
-def _check_memory(needed: int, pairs: int) -> None:
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > MEMORY_SHARE * physical:
-        raise UsageError(
-            f"cache=true would hold {needed / 2**30:.1f} GiB of latents and prompt encodings of {pairs} "
-            f"pairs, more than {MEMORY_SHARE:.0%} of this machine's {physical / 2**30:.1f} GiB. Set "
-            "cache=false."
-        )
+SIDES = ("winner", "loser")
 
 
 class PairFeed:
@@ -80,7 +36,12 @@ class PairFeed:
         seed: of the draws.
         device: where batches go.
         uses_loser: whether rejected images are wanted.
-        draws: pairs that the whole run draws; a cache holds no pair that it never meets.
+        met: units that the whole run meets (indices into `rows`, or into `images`); a cache holds no other.
+        images: the images of the rows one by one, for batches of single images; None for pairs.
+        scorers: whose scores a batch of pairs carries.
+
+    Raises:
+        UsageError: the pairs carry no scores of one of `scorers`.
     """
 
     def __init__(
@@ -93,28 +54,59 @@ class PairFeed:
         seed: int,
         device: torch.device,
         uses_loser: bool,
-        draws: int,
+        met: np.ndarray,
+        images: SingleImages | None = None,
+        scorers: Sequence[str] = (),
     ) -> None:
         self._backbone, self._pairs, self._cfg, self._seed, self._device = backbone, pairs, cfg, seed, device
-        self._rows = [int(row) for row in rows]
-        self._sides = ("winner", "loser") if uses_loser else ("winner",)
+        self._rows, self._images = rows, images
+        self._uses_loser = uses_loser
         self._resolution = cfg.resolution or backbone.resolution
-        self._cache: _Cache | None = None
+        self._scores = _scores_of(pairs, scorers)
+        self._flipped = torch.from_numpy(np.asarray(pairs.flipped, dtype=bool))
+        self._tied = torch.from_numpy(pairs.tied)
+        self._cache: Encodings | None = None
         if cfg.cache:
-            met = [self._rows[i] for i in pairs_drawn(seed, draws, len(self._rows))]
-            self._cache = _Cache(backbone, pairs, met, self._sides, self._resolution)
+            groups = [refs for _, refs in self._references(met)]
+            plan = EncodingPlan(backbone, pairs, groups, self._resolution)
+            on_disk = cfg.cache == "disk"
+            self._cache = DiskCache(plan, cache_folder(cfg.cache_dir)) if on_disk else MemoryCache(plan)
 
-    def stream(self, plan: Iterable[MicroBatch]) -> Iterator[tuple[MicroBatch, PairBatch, Draws]]:
+    def stream(
+        self, plan: Iterable[MicroBatch]
+    ) -> Iterator[tuple[MicroBatch, PairBatch | ImageBatch, Draws]]:
         """The batches of the plan, in its order."""
         for micro, pixels in self._with_pixels(plan):
             draws = Draws(self._seed, micro.step, micro.rows, self._device)
-            rows = [self._rows[i] for i in micro.indices]
-            latents = {side: self._latents(side, rows, pixels, draws) for side in self._sides}
-            yield (
-                micro,
-                PairBatch(latents["winner"], latents.get("loser"), self._condition(rows, draws)),
-                draws,
+            references = self._references(micro.indices)
+            latents = {role: self._latents(role, refs, pixels, draws) for role, refs in references}
+            rows = [ref.pair for ref in references[0][1]]
+            condition = self._condition(rows, draws)
+            if self._images is not None:
+                label = np.where(self._images.desirable[list(micro.indices)], 1.0, -1.0)
+                yield micro, ImageBatch(latents["image"], self._placed(label), condition), draws
+                continue
+            batch = PairBatch(
+                latents["winner"],
+                latents.get("loser"),
+                condition,
+                {name: values[rows].to(self._device) for name, values in self._scores.items()},
+                self._flipped[rows].to(self._device),
+                self._tied[rows].to(self._device),
             )
+            yield micro, batch, draws
+
+    def _placed(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).float().to(self._device)
+
+    def _references(self, indices: Iterable[int]) -> list[tuple[str, list[ImageRef]]]:
+        """Role of an image in the batch ("winner", "loser", "image") and, in order, which images have it."""
+        if self._images is not None:
+            pair, side = self._images.pair, self._images.side
+            return [("image", [ImageRef(int(pair[i]), int(side[i])) for i in indices])]
+        rows = [int(self._rows[i]) for i in indices]
+        roles = SIDES if self._uses_loser else SIDES[:1]
+        return [(role, [ImageRef(row, side) for row in rows]) for side, role in enumerate(roles)]
 
     def _with_pixels(self, plan: Iterable[MicroBatch]) -> Iterator[tuple[MicroBatch, dict[str, Tensor]]]:
         """Decoded images beside each micro-batch, decoded ahead by threads where asked; nothing if cached."""
@@ -141,28 +133,25 @@ class PairFeed:
 
     def _decode(self, micro: MicroBatch) -> dict[str, Tensor]:
         draws = Draws(self._seed, micro.step, micro.rows)
+        readers = (self._pairs.winner, self._pairs.loser)
         out = {}
-        for side in self._sides:
-            mirror = (
-                draws.uniform(f"mirror_{side}") < 0.5 if self._cfg.hflip else torch.zeros(len(micro.rows))
-            )
-            images = [getattr(self._pairs, side)(self._rows[i]) for i in micro.indices]
-            out[side] = torch.stack(
+        for role, refs in self._references(micro.indices):
+            mirror = draws.uniform(f"mirror_{role}") < 0.5 if self._cfg.hflip else torch.zeros(len(refs))
+            out[role] = torch.stack(
                 [
-                    image_tensor(image, self._resolution, bool(m))
-                    for image, m in zip(images, mirror, strict=True)
+                    image_tensor(readers[ref.side](ref.pair), self._resolution, bool(m))
+                    for ref, m in zip(refs, mirror, strict=True)
                 ]
             )
         return out
 
-    def _latents(self, side: str, rows: list[int], pixels: dict[str, Tensor], draws: Draws) -> Tensor:
+    def _latents(self, role: str, refs: list[ImageRef], pixels: dict[str, Tensor], draws: Draws) -> Tensor:
         if self._cache is None:
-            posterior = self._backbone.encode_images(pixels[side])
+            posterior = self._backbone.encode_images(pixels[role])
         else:
-            places = [self._cache.place[row] for row in rows]
-            cached = self._cache.posterior[side]
-            posterior = Posterior(cached.mean[places].to(self._device), cached.std[places].to(self._device))
-        return posterior.sample(draws.normal(f"vae_{side}", tuple(posterior.mean.shape[1:])))
+            cached = self._cache.posterior(refs)
+            posterior = Posterior(cached.mean.to(self._device), cached.std.to(self._device))
+        return posterior.sample(draws.normal(f"vae_{role}", tuple(posterior.mean.shape[1:])))
 
     def _condition(self, rows: list[int], draws: Draws) -> Condition:
         prompts = [self._pairs.prompt(row) for row in rows]
@@ -171,5 +160,19 @@ class PairFeed:
             prompts = ["" if drop else prompt for prompt, drop in zip(prompts, dropped, strict=True)]
         if self._cache is None:
             return self._backbone.encode_prompts(prompts)
-        index = [self._cache.prompt_index[prompt] for prompt in prompts]
-        return {name: value[index].to(self._device) for name, value in self._cache.condition.items()}
+        return {name: value.to(self._device) for name, value in self._cache.condition(prompts).items()}
+
+
+def _scores_of(pairs: PreferencePairs, scorers: Sequence[str]) -> dict[str, Tensor]:
+    """Scorer -> scores of (winner, loser), (N, 2), float32."""
+    if not scorers:
+        return {}
+    known = pairs.image_scores
+    absent = [name for name in scorers if name not in known]
+    if absent:
+        raise UsageError(
+            f"This method reads the scores of {', '.join(scorers)}, and {pairs.source} carries none of "
+            f"{', '.join(absent)}. Train with `prefbench train`, which scores the pairs, or name a scorer whose scores "
+            "the data has."
+        )
+    return {name: torch.from_numpy(np.asarray(known[name], dtype=np.float32)) for name in scorers}

@@ -15,7 +15,8 @@ class PairLoss:
         per_pair: shape (B,), differentiable.
         logit: shape (B,), detached; > 0 where the policy prefers the winner more than the reference does.
             None for a method that compares no pair (SFT).
-        log: detached scalars (0-d tensors) that the method wants in metrics.jsonl.
+        log: detached scalars (0-d tensors) that the method wants in metrics.jsonl; NaN where this pass has nothing to
+            measure, which the loop leaves out of its means and writes as null if no pass had.
     """
 
     per_pair: Tensor

@@ -18,9 +18,22 @@ from prefbench.bench.registry import unknown_name
 from prefbench.reference_trainers.loop_config import LoopConfig
 from prefbench.reference_trainers.method import Constant, Method
 from prefbench.reference_trainers.preferences.opening import DataConfig
+from prefbench.reference_trainers.reference_policy import ReferenceConfig
 from prefbench.reference_trainers.registry import load_method
+from prefbench.reference_trainers.selection.composition import Composition
+from prefbench.reference_trainers.selection.presets import borrowed_constants, refuse_unread
 
-__all__ = ["RECIPES", "Recipe", "known_settings", "resolve_recipe"]
+__all__ = ["PARTS", "RECIPES", "Recipe", "known_settings", "resolve_recipe"]
+
+PARTS: Mapping[str, type] = MappingProxyType(
+    {
+        "loop": LoopConfig,
+        "data": DataConfig,
+        "reference": ReferenceConfig,
+        "composition": Composition,
+    }
+)
+"""Parts of a recipe beside the method's own Config: attribute of Recipe -> dataclass; settings are flat over all."""
 
 _CODE = "SalesforceAIResearch/DiffusionDPO@5233e75 launchers/sd15.sh and train.py [CODE]"
 _PAPER = "arXiv 2311.12908 [PAPER]"
@@ -92,6 +105,8 @@ class Recipe:
         config: the method's Config.
         loop: optimizer, schedule, batch.
         data: flips, captions, pixels.
+        reference: what the reference network does during training.
+        composition: who labels, and which pairs stay.
         sources: constant -> where it is from.
     """
 
@@ -100,13 +115,20 @@ class Recipe:
     config: Any
     loop: LoopConfig
     data: DataConfig
+    reference: ReferenceConfig
+    composition: Composition
     sources: Mapping[str, str]
+
+    def parts(self) -> tuple[Any, ...]:
+        """The method's own constants, then the shared parts in the order of PARTS."""
+        return (self.config, *(getattr(self, name) for name in PARTS))
 
     def constants(self) -> dict[str, dict[str, Any]]:
         """Every constant with value and source, the method's own first."""
-        parts = (self.config, self.loop, self.data)
         values = {
-            field.name: getattr(part, field.name) for part in parts for field in dataclasses.fields(part)
+            field.name: getattr(part, field.name)
+            for part in self.parts()
+            for field in dataclasses.fields(part)
         }
         return {name: {"value": _json(value), "source": self.sources[name]} for name, value in values.items()}
 
@@ -120,7 +142,7 @@ def known_settings(method: Method) -> dict[str, Any]:
     """Every setting that a recipe of this method has, with its type."""
     return {
         field.name: typing.get_type_hints(part)[field.name]
-        for part in (method.Config, LoopConfig, DataConfig)
+        for part in (method.Config, *PARTS.values())
         for field in dataclasses.fields(part)
     }
 
@@ -148,9 +170,9 @@ def _presets(method: Method, name: str, lora: bool) -> dict[str, Constant]:
 
 
 def _parts(method: Method, values: Mapping[str, Any], name: str) -> list[Any]:
-    """Config, LoopConfig and DataConfig from flat values; every constant needs a value."""
+    """The method's Config and the PARTS from flat values; every constant needs a value."""
     built = []
-    for part in (method.Config, LoopConfig, DataConfig):
+    for part in (method.Config, *PARTS.values()):
         fields = [field.name for field in dataclasses.fields(part)]
         required = {f.name for f in dataclasses.fields(part) if f.default is dataclasses.MISSING}
         absent = sorted(required - values.keys())
@@ -161,6 +183,22 @@ def _parts(method: Method, values: Mapping[str, Any], name: str) -> list[Any]:
             )
         built.append(part(**{key: values[key] for key in fields if key in values}))
     return built
+
+
+def _check_reference(method: Method, reference: ReferenceConfig) -> None:
+    if not method.needs_reference and reference.rule.kind != "fixed":
+        raise UsageError(
+            f"reference = {reference.reference}: {method.name} has no reference network that could move. Leave the "
+            "setting out."
+        )
+
+
+def _check_ties(method: Method, data: DataConfig) -> None:
+    if data.ties == "keep" and not method.accepts_ties:
+        raise UsageError(
+            f"ties = keep: {method.name} needs a winner and a loser in every pair. Set ties=drop to leave ties out, or "
+            "ties=first_wins to count them as a win of the first image."
+        )
 
 
 def resolve_recipe(
@@ -186,18 +224,28 @@ def resolve_recipe(
         if key not in types:
             raise unknown_name(f"setting of {method_name}", key, list(types))
     typed = {key: _typed(key, constant, types[key]) for key, constant in given.items()}
-    lora = typed.get("lora_rank") is not None
-    presets = _presets(method, name, lora)
+    presets = _presets(method, name, lora=False)
+    own_rank = presets["lora_rank"].value if "lora_rank" in presets else None
+    lora = typed.get("lora_rank", own_rank) is not None
+    if lora:
+        presets = _presets(method, name, lora=True)
+    presets |= borrowed_constants(presets, typed, name)
     values = {key: constant.value for key, constant in presets.items()} | typed
     sources = {key: "prefbench's default" for key in types}
     sources |= {key: constant.source for key, constant in presets.items()}
     sources |= {key: constant.source for key, constant in given.items()}
-    if lora and f"{name}-lora" not in RECIPES:
+    if lora and f"{name}-lora" not in RECIPES and "lora_rank" not in presets:
         sources["lora_rank"] += (
             f"; the recipe {name!r} is full fine-tuning, its other constants were not chosen for LoRA"
         )
     if "cache" not in values:
         values["cache"] = cache and not values.get("hflip", False)
         sources["cache"] = "prefbench's default: on for the miniature data unless images are mirrored"
-    config, loop, data = _parts(method, values, name)
-    return Recipe(method_name, name, config, loop, data, MappingProxyType(sources))
+    config, *parts = _parts(method, values, name)
+    recipe = Recipe(
+        method_name, name, config, **dict(zip(PARTS, parts, strict=True)), sources=MappingProxyType(sources)
+    )
+    _check_reference(method, recipe.reference)
+    _check_ties(method, recipe.data)
+    refuse_unread(recipe.composition, given)
+    return recipe

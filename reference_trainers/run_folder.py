@@ -2,7 +2,8 @@
 
 OUT/metrics.jsonl           one line an optimizer step
 OUT/state/config.json       the resolved configuration that a resume must match
-OUT/state/step-00000050/    weights.safetensors (trained weights only), optimizer.pt
+OUT/state/step-00000050/    weights.safetensors (trained weights only), optimizer.pt, and where shadows or a
+                            reference move beside the policy, moving.safetensors
 OUT/prefbench.json          the training card, written last: its presence means that the run is finished
 OUT/model_index.json ...    the checkpoint itself, or OUT/pytorch_lora_weights.safetensors
 """
@@ -25,6 +26,8 @@ __all__ = ["CARD", "METRICS", "RunFolder"]
 CARD = "prefbench.json"
 METRICS = "metrics.jsonl"
 STATE = "state"
+WEIGHTS = "weights.safetensors"
+MOVING = "moving.safetensors"
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -58,6 +61,10 @@ class RunFolder:
         self.out = out
         self.config = dict(config)
         self.state = out / STATE
+
+    def flat_config(self) -> dict[str, Any]:
+        """The configuration with dotted names."""
+        return _flat(self.config)
 
     def finished_card(self) -> dict[str, Any] | None:
         """The card of a finished run of the same configuration, or None if there is something left to do.
@@ -116,24 +123,30 @@ class RunFolder:
             write_text(metrics, "".join(lines))
         return done
 
-    def save_state(self, step: int, weights: Mapping[str, Tensor], optimizer: Mapping[str, Any]) -> None:
+    def save_state(
+        self,
+        step: int,
+        weights: Mapping[str, Tensor],
+        optimizer: Mapping[str, Any],
+        moving: Mapping[str, Tensor],
+    ) -> None:
         """Keep what a resume needs; the state before it goes only when the new one is whole."""
         with new_folder(self.state / f"step-{step:08d}") as work:
-            save_file(
-                {name: value.detach().cpu().contiguous() for name, value in weights.items()},
-                work / "weights.safetensors",
-            )
+            for tensors, name in ((weights, WEIGHTS), (moving, MOVING)):
+                if tensors:
+                    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, work / name)
             torch.save(dict(optimizer), work / "optimizer.pt")
         for older in self.state.glob("step-*"):
             if older.name != f"step-{step:08d}":
                 shutil.rmtree(older)
 
-    def load_state(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights by name and optimizer state of `step`."""
+    def load_state(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Tensor]]:
+        """Weights by name, optimizer state, and what moves beside the policy, as of `step`."""
         folder = self.state / f"step-{step:08d}"
         try:
-            weights = load_file(folder / "weights.safetensors")
-            return weights, torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+            optimizer = torch.load(folder / "optimizer.pt", map_location="cpu", weights_only=True)
+            moving = load_file(folder / MOVING) if (folder / MOVING).exists() else {}
+            return load_file(folder / WEIGHTS), optimizer, moving
         except Exception as error:
             raise DataError(
                 f"The saved state {folder} cannot be read ({type(error).__name__}: {error}). Delete "

@@ -1,5 +1,6 @@
 """prefbench.json: what a trained checkpoint is, how it was made and where each constant is from."""
 
+import dataclasses
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -44,9 +45,11 @@ def training_card(
         last: metrics of the last step.
     """
     loop = recipe.loop
+    form = "pipeline" if loop.lora_rank is None else "lora"
     return {
         "format": FORMAT,
-        "kind": "pipeline" if loop.lora_rank is None else "lora",
+        "kind": form if method.network == "policy" else method.network,
+        "form": form,
         "base": backbone.spec,
         "method": recipe.method,
         "recipe": recipe.name,
@@ -56,6 +59,7 @@ def training_card(
         "lora_rank": loop.lora_rank,
         "steps": loop.steps,
         "seed": loop.seed,
+        "unit": method.unit,
         "pairs_per_step": loop.batch,
         "constants": recipe.constants(),
         "backbone": {
@@ -67,9 +71,7 @@ def training_card(
         },
         "data": {
             "source": pairs.source,
-            "rows": pairs.counts.rows,
-            "ties_dropped": pairs.counts.ties_dropped,
-            "flipped": pairs.counts.flipped,
+            **dataclasses.asdict(pairs.counts),
             "pairs": len(pairs),
             "pairs_kept_by_method": rows,
             "sha256": pairs.sha256,

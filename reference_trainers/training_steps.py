@@ -5,6 +5,7 @@ that an uninterrupted run makes.
 """
 
 import contextlib
+import dataclasses
 import math
 import os
 import time
@@ -19,13 +20,16 @@ from torch import Tensor
 
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.reference_trainers.backbones.backbone import Backbone
-from prefbench.reference_trainers.draws import micro_batches
+from prefbench.reference_trainers.data_order import DataOrder, OrderContext
+from prefbench.reference_trainers.draws import Draws, micro_batches
 from prefbench.reference_trainers.loop_config import ADAM_EPSILON, LoopConfig, learning_rate
-from prefbench.reference_trainers.method import Method, Nets
+from prefbench.reference_trainers.method import ImageBatch, Method, Nets, PairBatch
 from prefbench.reference_trainers.pair_feed import PairFeed
 from prefbench.reference_trainers.pair_loss import PairLoss
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
+from prefbench.reference_trainers.preferences.single_images import single_images
 from prefbench.reference_trainers.recipes import Recipe
+from prefbench.reference_trainers.reference_policy import prediction_divergence
 from prefbench.reference_trainers.registry import load_method
 from prefbench.reference_trainers.trained_unet import TrainedUnet
 
@@ -48,6 +52,8 @@ class OfflineRun:
     nets: Nets
     feed: PairFeed
     rows: int
+    order: DataOrder
+    reference_cap: float | None = None
 
 
 def _accelerator(precision: str) -> Accelerator:
@@ -79,7 +85,15 @@ def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> O
     accelerator = _accelerator(loop.precision)
     device, dtype = accelerator.device, DTYPES[loop.precision]
     backbone.to(device, dtype)
-    trained = TrainedUnet(backbone, loop, device=device, dtype=dtype, needs_reference=method.needs_reference)
+    trained = TrainedUnet(
+        backbone,
+        loop,
+        device=device,
+        dtype=dtype,
+        needs_reference=method.needs_reference,
+        rule=recipe.reference.rule,
+        shadow_decays=method.shadow_decays(recipe.config),
+    )
     optimizer = torch.optim.AdamW(
         trained.trainable().values(),
         lr=loop.lr,
@@ -88,6 +102,10 @@ def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> O
         weight_decay=loop.weight_decay,
     )
     rows = method.prepare(pairs)
+    images = single_images(pairs, rows) if method.unit == "image" else None
+    order = method.order(
+        OrderContext(pairs, rows, images, recipe.config, seed=loop.seed, batch=loop.batch, steps=loop.steps)
+    )
     feed = PairFeed(
         backbone,
         pairs,
@@ -96,7 +114,9 @@ def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> O
         seed=loop.seed,
         device=device,
         uses_loser=method.uses_loser,
-        draws=loop.steps * loop.batch,
+        met=order.met(),
+        images=images,
+        scorers=method.scorers(recipe.config),
     )
     model, optimizer = accelerator.prepare(trained.unet, optimizer)
     return OfflineRun(
@@ -107,9 +127,14 @@ def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> O
         model=model,
         trained=trained,
         optimizer=optimizer,
-        nets=trained.nets(model, accelerator.autocast),
+        nets=dataclasses.replace(
+            trained.nets(model, accelerator.autocast),
+            process_mean=lambda value: accelerator.reduce(value, reduction="mean"),
+        ),
         feed=feed,
-        rows=len(rows),
+        rows=order.units,
+        order=order,
+        reference_cap=recipe.reference.reference_cap,
     )
 
 
@@ -121,13 +146,19 @@ def _scalars(result: PairLoss, loss: Tensor) -> dict[str, Tensor]:
     return values | result.log
 
 
-def _mean_scalars(run: OfflineRun, passes: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Means over micro-batches and processes, in one transfer from the device."""
+def _mean_scalars(run: OfflineRun, passes: list[dict[str, Tensor]]) -> tuple[float, dict[str, float | None]]:
+    """Means over micro-batches and processes, in one transfer from the device: of the loss, and of the rest.
+
+    NaN in a method's log means that a pass had nothing to measure: it is left out, and None is the mean of nothing.
+    A loss that is not a number stays one.
+    """
     names = list(passes[0])
-    stacked = torch.stack([torch.stack([values[name].float() for name in names]) for values in passes]).mean(
-        dim=0
-    )
-    return dict(zip(names, run.accelerator.reduce(stacked, reduction="mean").tolist(), strict=True))
+    stacked = torch.stack([torch.stack([values[name].float() for name in names]) for values in passes])
+    sums = torch.stack([stacked.sum(dim=0), stacked.nansum(dim=0), (~stacked.isnan()).sum(dim=0).float()])
+    whole, known, counts = run.accelerator.reduce(sums, reduction="sum").tolist()
+    means = {name: known[i] / counts[i] if counts[i] else None for i, name in enumerate(names)}
+    del means["loss"]
+    return whole[names.index("loss")] / (len(passes) * run.accelerator.num_processes), means
 
 
 def _diverged(step: int, what: str, value: float) -> DataError:
@@ -152,6 +183,29 @@ def _update(run: OfflineRun, step: int, loss: float) -> float | None:
     return norm if math.isfinite(norm) else None
 
 
+def _after_update(run: OfflineRun, step: int, batch: PairBatch | ImageBatch, draws: Draws) -> dict[str, Any]:
+    """Shadows and reference follow the policy after optimizer step number `step`; what to log of it."""
+    trained = run.trained.trainable()
+    for shadow in run.trained.shadows:
+        shadow.update(trained)
+    reference, cap = run.trained.reference, run.reference_cap
+    if reference is None:
+        return {}
+    divergence = None
+    due = reference.rule.due(step)
+    if due and cap is not None:
+        mean = run.accelerator.reduce(prediction_divergence(run.nets, batch, draws), reduction="mean")
+        divergence = float(mean)
+    if due and (cap is None or (divergence is not None and divergence < cap)):
+        reference.move(trained)
+    metrics: dict[str, Any] = {"reference_moves": reference.moves}
+    if cap is not None:
+        # Not finite: the policy is broken, the reference stays, and the loss of the next step stops the run.
+        finite = divergence is not None and math.isfinite(divergence)
+        metrics["reference_divergence"] = divergence if finite else None
+    return metrics
+
+
 def training_steps(run: OfflineRun, first_step: int = 0) -> Iterator[dict[str, Any]]:
     """Make the optimizer steps from `first_step` on; yields the line of metrics.jsonl after each.
 
@@ -170,6 +224,7 @@ def training_steps(run: OfflineRun, first_step: int = 0) -> Iterator[dict[str, A
         steps=loop.steps,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
+        order=run.order,
     )
     passes: list[dict[str, Tensor]] = []
     started = time.perf_counter()
@@ -181,17 +236,19 @@ def training_steps(run: OfflineRun, first_step: int = 0) -> Iterator[dict[str, A
             accelerator.backward(loss / passes_per_step)
         if not micro.last:
             continue
-        means = _mean_scalars(run, passes)
-        norm = _update(run, micro.step, means["loss"])
+        mean_loss, means = _mean_scalars(run, passes)
+        norm = _update(run, micro.step, mean_loss)
+        moved = _after_update(run, micro.step + 1, batch, draws)
         passes.clear()
         now = time.perf_counter()
         yield {
             "step": micro.step + 1,
-            "loss": means.pop("loss"),
+            "loss": mean_loss,
             "implicit_accuracy": means.pop("implicit_accuracy", None),
             "grad_norm": norm,
             "lr": learning_rate(loop, micro.step),
             "step_s": round(now - started, 6),
             **means,
+            **moved,
         }
         started = time.perf_counter()

@@ -31,7 +31,7 @@ class Checkpoint(Protocol):
     name: str
     spec: str
     kind: str
-    """"pipeline", "lora", "unet" or "images"."""
+    """"pipeline", "lora", "unet", "npo" or "images"."""
     identity: dict[str, Any]
     """What decides its pixels: hashes of files, or a hub commit."""
     training: dict[str, Any] | None

@@ -5,6 +5,7 @@
     OWNER/NAME[@REV]     a diffusers pipeline on the hub
     lora:PATH@BASE       LoRA weights (file, folder or hub id) over a base
     unet:PATH@BASE       a UNet (folder, folder with unet/, or hub id) in a base
+    npo:PATH@BASE        BASE (any of the above) guided by a negative network, see `negative_branch`
     images:DIR           finished images, see `prefbench.bench.checkpoints.image_folder`
 
 BASE is any of the first three that is a whole pipeline. Other packages add kinds of their own, KIND:REST, by the
@@ -18,6 +19,7 @@ from typing import Any
 
 from prefbench.bench.checkpoints.checkpoint import Checkpoint
 from prefbench.bench.checkpoints.image_folder import ImageFolderCheckpoint
+from prefbench.bench.checkpoints.negative_branch import NegativeBranchCheckpoint
 from prefbench.bench.checkpoints.pipeline import PipelineCheckpoint
 from prefbench.bench.checkpoints.pipeline_folder import read_json
 from prefbench.bench.checkpoints.sources import LocalSource, Source, find_source
@@ -29,13 +31,19 @@ __all__ = ["CARD_NAME", "KINDS", "open_checkpoint"]
 _HERE = "prefbench.bench.checkpoints.opening"
 KINDS: Registry[Callable[[str, str, str], Checkpoint]] = Registry(
     "kind of checkpoint",
-    {"images": f"{_HERE}:open_images", "lora": f"{_HERE}:open_part", "unet": f"{_HERE}:open_part"},
+    {
+        "images": f"{_HERE}:open_images",
+        "lora": f"{_HERE}:open_part",
+        "unet": f"{_HERE}:open_part",
+        "npo": f"{_HERE}:open_negative_branch",
+    },
     group="prefbench.checkpoints",
 )
 """What stands before the colon of a SPEC -> (name, spec, what stands after it) -> Checkpoint."""
 
 CARD_NAME = "prefbench.json"
-"""Card of a trained checkpoint: at least `kind` ("pipeline" or "lora"), and `base` (a SPEC) for a LoRA."""
+"""Card of a trained checkpoint: at least `kind` ("pipeline", "lora" or "negative"), `base` (a SPEC) for the last two, and
+`form` ("pipeline" or "lora") for a negative network."""
 
 
 def open_checkpoint(name: str, spec: str) -> Checkpoint:
@@ -52,6 +60,9 @@ def open_checkpoint(name: str, spec: str) -> Checkpoint:
     card = _card(str(source.path)) if isinstance(source, LocalSource) else None
     if card and card.get("kind") == "lora":
         return PipelineCheckpoint(name, spec, "lora", _base(_card_base(card, source), spec), source, card)
+    if card and card.get("kind") == "negative":
+        assert isinstance(source, LocalSource)
+        return _negative_branch(name, spec, str(source.path), _card_base(card, source))
     return PipelineCheckpoint(name, spec, "pipeline", source, None, card)
 
 
@@ -67,6 +78,27 @@ def open_part(name: str, spec: str, rest: str) -> Checkpoint:
     path, base = _split(spec, rest)
     kind = spec.partition(":")[0]
     return PipelineCheckpoint(name, spec, kind, _base(base, spec), find_source(path, spec=spec), _card(path))
+
+
+def open_negative_branch(name: str, spec: str, rest: str) -> Checkpoint:
+    """`npo:PATH@BASE`: PATH is what `prefbench train diffusion_npo` wrote, a pipeline, or LoRA weights over BASE."""
+    return _negative_branch(name, spec, *_split(spec, rest))
+
+
+def _negative_branch(name: str, spec: str, path: str, base: str) -> Checkpoint:
+    positive = open_checkpoint(name, base)
+    if not isinstance(positive, PipelineCheckpoint):
+        raise UsageError(
+            f"Checkpoint {spec!r}: the base {base} is no single network that draws. Give a pipeline, or lora:PATH@BASE."
+        )
+    source, card = find_source(path, spec=spec), _card(path)
+    if card is not None and card.get("form", card["kind"]) == "lora":
+        negative = PipelineCheckpoint(name, spec, "lora", _base(_card_base(card, source), spec), source, card)
+    elif card is not None or (Path(path).expanduser() / "model_index.json").is_file():
+        negative = PipelineCheckpoint(name, spec, "pipeline", source, None, card)
+    else:
+        negative = PipelineCheckpoint(name, spec, "lora", positive.base, source, None)
+    return NegativeBranchCheckpoint(name, spec, positive, negative)
 
 
 def _split(spec: str, rest: str) -> tuple[str, str]:
@@ -95,10 +127,13 @@ def _find(text: str, spec: str) -> Source:
 
 def _base(text: str, spec: str) -> Source:
     source = _find(text, spec)
-    if isinstance(source, LocalSource) and (_card(str(source.path)) or {}).get("kind") == "lora":
+    if isinstance(source, LocalSource) and (_card(str(source.path)) or {}).get("kind") in (
+        "lora",
+        "negative",
+    ):
         raise UsageError(
-            f"Checkpoint {spec!r}: the base {text} is itself a LoRA. A base is a whole pipeline; merge it "
-            "first."
+            f"Checkpoint {spec!r}: the base {text} is itself a LoRA or a negative network. A base is a whole pipeline; "
+            "merge a LoRA first."
         )
     return source
 
@@ -109,10 +144,10 @@ def _card(path: str) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     card = read_json(file)
-    if not isinstance(card, dict) or card.get("kind") not in ("pipeline", "lora"):
+    if not isinstance(card, dict) or card.get("kind") not in ("pipeline", "lora", "negative"):
         kind = card.get("kind") if isinstance(card, dict) else None
         raise DataError(
-            f'{file}: "kind" is {kind!r}; it must be "pipeline" or "lora". Train again, or mend the file.'
+            f'{file}: "kind" is {kind!r}; it must be "pipeline", "lora" or "negative". Train again, or mend the file.'
         )
     return card
 

@@ -93,6 +93,10 @@ class PipelineCheckpoint:
 
     def load(self, device: str) -> Generator:
         """Read the weights into a generator on `device`."""
+        return PipelineGenerator(self.pipeline(), device, self.name)
+
+    def pipeline(self) -> Any:
+        """Read the weights: a diffusers pipeline, float32, on the CPU."""
         from prefbench.bench.checkpoints.strict_loading import add_lora, load_pipeline, load_unet
 
         pipeline = load_pipeline(self.base.fetch(HUB_PATTERNS))
@@ -100,7 +104,7 @@ class PipelineCheckpoint:
             add_lora(pipeline, _lora_file(self.addition))
         elif self.kind == "unet":
             pipeline.register_modules(unet=load_unet(_unet_folder(self.addition), pipeline))
-        return PipelineGenerator(pipeline, device, self.name)
+        return pipeline
 
 
 class PipelineGenerator:

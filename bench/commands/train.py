@@ -5,54 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
+from prefbench.bench.commands.settings import constants_of, given_settings, positional_and_settings
+
 __all__ = ["train_command"]
 
-_COMMON, _MORE = "Often used", "More"
-
-
-def _given(
-    config: Path | None, settings: list[str], options: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The user's settings and where each was written; --set and options win over the file."""
-    import tomllib
-
-    from prefbench.bench.exceptions import DataError, UsageError
-
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    if config is not None:
-        try:
-            values = tomllib.loads(config.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"--config {config} cannot be read: {error.strerror}. Check the path.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise DataError(f"--config {config} is not TOML: {error}.") from None
-        tables = [key for key, value in values.items() if isinstance(value, dict)]
-        if tables:
-            raise DataError(
-                f"--config {config}: [{tables[0]}] is a table; settings stand at the top, as lr = 1e-4."
-            )
-        sources = dict.fromkeys(values, str(config))
-    flags: dict[str, Any] = {}
-    for text in settings:
-        key, sign, value = text.partition("=")
-        if not sign or not key.strip():
-            raise UsageError(f"--set {text!r} is not of the form key=value. Example: --set weight_decay=0.01")
-        if key.strip() in flags:
-            raise UsageError(f"--set gives {key.strip()} twice. Give it once.")
-        flags[key.strip()] = value.strip()
-        sources[key.strip()] = "--set"
-    for key, value in options.items():
-        option = "--" + key.replace("_", "-")
-        if value is None:
-            continue
-        if key in flags:
-            raise UsageError(f"{key} is given by --set and by {option}. Give it once.")
-        flags[key], sources[key] = value, option
-    return values | flags, sources
+_COMMON, _MADE_OF, _MORE = "Often used", "Labels, selection, reference", "More"
 
 
 def train_command(
+    context: typer.Context,
     method: Annotated[str, typer.Argument(help="A name of `prefbench list methods`.")],
     backbone: Annotated[
         str,
@@ -79,22 +40,25 @@ def train_command(
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.", rich_help_panel=_COMMON)] = None,
-    batch: Annotated[int | None, typer.Option(help="Pairs a step, in all.", rich_help_panel=_COMMON)] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_COMMON)] = None,
-    kappa: Annotated[
-        float | None,
-        typer.Option(help="Multiplies the logit of mean-squared errors.", rich_help_panel=_COMMON),
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="human, scorer:NAME, majority (or random, vanilla, normalised) of an electorate, or file:PATH.",
+            rich_help_panel=_MADE_OF,
+        ),
     ] = None,
-    lora_rank: Annotated[
-        int | None, typer.Option(help="Train LoRA adapters of this rank.", rich_help_panel=_COMMON)
+    select: Annotated[
+        str | None,
+        typer.Option(help="none, qsd, fifa, margin, random, or file:PATH.", rich_help_panel=_MADE_OF),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Order of the data, noise, adapters.", rich_help_panel=_MORE)
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            help="fixed, refresh:TAU (copy of the policy every TAU steps, or inf) or ema:DECAY.",
+            rich_help_panel=_MADE_OF,
+        ),
     ] = None,
-    flip: Annotated[
-        float | None, typer.Option(help="Share of labels to turn round.", rich_help_panel=_MORE)
-    ] = None,
-    flip_seed: Annotated[int | None, typer.Option(help="Which labels.", rich_help_panel=_MORE)] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.", rich_help_panel=_MORE)] = None,
     settings: Annotated[
         list[str] | None,
@@ -106,38 +70,38 @@ def train_command(
 ) -> None:
     """Train a preference method; started again with the same settings, an unfinished run goes on.
 
+    Every setting that --dry-run lists is an option too: --batch 32, --seed 1, --kappa 700, --lora-rank 8,
+    --weight-decay 0.1, --keep 5%, --control random (as many pairs at random, the control of a selection),
+    --flip 0.3 --flip-seed 0 (turn labels round).
+
     Examples:
         prefbench train diffusion_dpo --backbone miniature --data miniature --out runs/dpo
 
         prefbench train sft --backbone miniature --data miniature --out runs/sft --flip 0.3
 
+        prefbench train diffusion_dpo --backbone miniature --data miniature --out runs/qsd --select qsd
+
+        prefbench train diffusion_dpo --backbone miniature --data miniature --out runs/mix --select fifa
+        --labels majority --reference refresh:64 --control random
+
         prefbench train diffusion_dpo --backbone stable-diffusion-v1-5/stable-diffusion-v1-5 --data pairs.csv
         --out runs/sd15 --recipe launcher --set precision=bf16 --dry-run
     """
-    from accelerate import PartialState
     from rich.console import Console
 
-    from prefbench.reference_trainers.method import Constant
     from prefbench.reference_trainers.offline import train
     from prefbench.reference_trainers.preferences.opening import is_miniature
+    from prefbench.reference_trainers.processes import process_state
     from prefbench.reference_trainers.progress import ConsoleProgress
     from prefbench.reference_trainers.recipes import resolve_recipe
 
-    options = {
-        "steps": steps,
-        "batch": batch,
-        "lr": lr,
-        "kappa": kappa,
-        "lora_rank": lora_rank,
-        "seed": seed,
-        "flip": flip,
-        "flip_seed": flip_seed,
-    }
-    values, sources = _given(config, settings or [], options)
+    method, others = positional_and_settings(method, context.args, "METHOD")
+    options = {"steps": steps, "lr": lr, "labels": labels, "select": select, "reference": reference}
+    values, sources = given_settings(config, settings or [], {**options, **others})
     resolved = resolve_recipe(
         method,
         recipe or ("miniature" if backbone == "miniature" else "launcher"),
-        {key: Constant(value, sources[key]) for key, value in values.items()},
+        constants_of(values, sources),
         cache=is_miniature(data),
     )
     console = Console()
@@ -145,7 +109,7 @@ def train_command(
         _print_recipe(console, resolved)
         return
     result = train(resolved, backbone=backbone, data=data, out=out, progress=ConsoleProgress(console))
-    if PartialState().is_main_process:
+    if process_state().is_main_process:
         _print_result(console, result)
 
 
@@ -177,5 +141,6 @@ def _print_result(console: Any, result: Any) -> None:
         markup=False,
         highlight=False,
     )
-    kind = "LoRA over " + card["base"] if card["kind"] == "lora" else "pipeline"
+    kind = "LoRA over " + card["base"] if card["form"] == "lora" else "pipeline"
+    kind += ", for the negative branch of guidance" if card["kind"] == "negative" else ""
     console.print(f"Checkpoint ({kind}): {result.out}", markup=False, highlight=False)

@@ -54,6 +54,10 @@ class Backbone(Protocol):
         """Move the frozen parts; the UNet is the loop's."""
         ...
 
+    def encoders(self) -> dict[str, Any]:
+        """The frozen networks that encode images and prompts, by name: what a cache on disk depends on."""
+        ...
+
     def encode_prompts(self, prompts: Sequence[str]) -> Condition:
         """Prompts -> tensors with leading dimension len(prompts), float32."""
         ...

@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.bench.exceptions import MissingWeightsError, UsageError
-from prefbench.bench.registry import unknown_name
+from prefbench.bench.registry import Registry, unknown_name
 from prefbench.reference_trainers.backbones.backbone import Backbone
 
-__all__ = ["MINIATURE", "open_backbone"]
+__all__ = ["BACKBONES", "MINIATURE", "open_backbone"]
 
 MINIATURE = "miniature"
-SUPPORTED = "StableDiffusionPipeline"
+BACKBONES: Registry[type[Backbone]] = Registry(
+    "class of pipeline",
+    {
+        "StableDiffusionPipeline": (
+            "prefbench.reference_trainers.backbones.stable_diffusion:StableDiffusionBackbone"
+        ),
+        "StableDiffusionXLPipeline": (
+            "prefbench.reference_trainers.backbones.stable_diffusion_xl:StableDiffusionXLBackbone"
+        ),
+    },
+)
+"""_class_name in model_index.json -> class that opens it for training."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -56,13 +67,14 @@ def _hub_index(spec: str) -> dict[str, Any]:
         ) from error
 
 
-def _check_class(spec: str, index: dict[str, Any]) -> None:
-    name = index.get("_class_name")
-    if name != SUPPORTED:
+def _opener(spec: str, index: dict[str, Any]) -> Any:
+    name = str(index.get("_class_name"))
+    if name not in BACKBONES:
         raise UsageError(
-            f"--backbone {spec} is a {name}; only {SUPPORTED} (Stable Diffusion 1.x and 2.x, one text "
-            "encoder) can be trained so far."
+            f"--backbone {spec} is a {name}; only {' and '.join(BACKBONES.names())} (Stable Diffusion 1.x, 2.x "
+            "and XL base) can be trained so far."
         )
+    return BACKBONES.get(name)
 
 
 def open_backbone(spec: str) -> Backbone:
@@ -75,19 +87,14 @@ def open_backbone(spec: str) -> Backbone:
         UsageError: unknown name, or a pipeline of a class that cannot be trained.
         MissingWeightsError: weights that are absent, incomplete or not reachable.
     """
-    from prefbench.reference_trainers.backbones.stable_diffusion import StableDiffusionBackbone
-
     path = Path(spec)
     if spec == MINIATURE:
         folder = _miniature_folder()
-        _check_class(spec, _local_index(folder))
-        return StableDiffusionBackbone(str(folder), local=True, name=MINIATURE)
+        return _opener(spec, _local_index(folder))(str(folder), local=True, name=MINIATURE)
     if path.exists():
-        _check_class(spec, _local_index(path))
-        return StableDiffusionBackbone(str(path.resolve()), local=True)
+        return _opener(spec, _local_index(path))(str(path.resolve()), local=True)
     if HUB_ID.fullmatch(spec):
-        _check_class(spec, _hub_index(spec))
-        return StableDiffusionBackbone(spec, local=False)
+        return _opener(spec, _hub_index(spec))(spec, local=False)
     if len(path.parts) > 1:
         raise MissingWeightsError(f"--backbone {spec}: there is no such folder. Check the path.")
     raise unknown_name("backbone", spec, [MINIATURE])

@@ -1,59 +1,33 @@
-"""Stable Diffusion 1.x and 2.x: one CLIP text encoder, a VAE, a UNet2DConditionModel."""
+"""Stable Diffusion 1.x and 2.x: one CLIP text encoder, a VAE, a UNet2DConditionModel.
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+Versions differ only in what their folders say: 2.x has OpenCLIP's text encoder, published as transformers'
+CLIPTextModel with its last layer left out, so that the last hidden state is OpenCLIP's penultimate; 2.1 at 768
+pixels predicts v, 2.1-base and 1.x predict epsilon (prediction_type of the scheduler). For v the losses compare
+v-predictions (see `prediction_target`).
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import diffusers.utils.logging
 import torch
-import transformers.utils.logging
-from diffusers import DDPMScheduler, StableDiffusionPipeline
-from peft.utils import get_peft_model_state_dict
+from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from prefbench.bench.exceptions import MissingWeightsError
 from prefbench.reference_trainers.backbones.backbone import Posterior, move
+from prefbench.reference_trainers.backbones.pipeline_files import (
+    encode_with,
+    forward_process,
+    load_pipeline,
+    save_lora_layers,
+    save_whole,
+    token_ids,
+)
 from prefbench.reference_trainers.method import Condition
 
 __all__ = ["StableDiffusionBackbone"]
 
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """No bars of the libraries for a second of loading; they were on by default and are put back."""
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    shown = [library for library in libraries if library.is_progress_bar_enabled()]
-    for library in shown:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library in shown:
-            library.enable_progress_bar()
-
-
-def _load_pipeline(spec: str, local: bool, **parts: Any) -> Any:
-    """The pipeline in float32, without the safety checker: it plays no part in training and costs 1.2 GB."""
-    try:
-        with _without_bars():
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                spec,
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-                local_files_only=local,
-                **parts,
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise MissingWeightsError(
-            f"The backbone {spec} could not be loaded: {type(error).__name__}: {reason[:400]}. Check that "
-            "the folder or hub repository is complete and that its weights fit its configuration."
-        ) from error
-    for module in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
-        move(module, torch.device("cpu"), torch.float32)
-    return pipeline
+NEEDED = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
 
 
 class StableDiffusionBackbone:
@@ -70,48 +44,44 @@ class StableDiffusionBackbone:
     def __init__(self, spec: str, *, local: bool, name: str | None = None) -> None:
         self.spec = name or spec
         self._load_from, self._local = spec, local
-        pipeline = _load_pipeline(spec, local)
+        pipeline = self._load()
         self.unet = pipeline.unet
         self._vae = pipeline.vae.requires_grad_(False).eval()
         self._text_encoder = pipeline.text_encoder.requires_grad_(False).eval()
         self._tokenizer = pipeline.tokenizer
         self.resolution = int(self.unet.config.sample_size) * int(pipeline.vae_scale_factor)
-        # Every scheduler class keeps the betas in its config; DDPM is the forward process that training
-        # needs.
-        scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
-        self.alphas_cumprod = scheduler.alphas_cumprod
-        self.prediction_type = str(scheduler.config.prediction_type)
-        self._device, self._dtype = torch.device("cpu"), torch.float32
+        self.alphas_cumprod, self.prediction_type = forward_process(pipeline)
+        self._device = torch.device("cpu")
+
+    def _load(self, **parts: Any) -> Any:
+        """Without the safety checker: it plays no part in training and costs 1.2 GB."""
+        parts |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        return load_pipeline(StableDiffusionPipeline, self._load_from, self._local, NEEDED, **parts)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move VAE and text encoder; the UNet is the loop's."""
         move(self._vae, device, dtype)
         move(self._text_encoder, device, dtype)
         self.alphas_cumprod = self.alphas_cumprod.to(device)
-        self._device, self._dtype = device, dtype
+        self._device = device
+
+    def encoders(self) -> dict[str, Any]:
+        """VAE and text encoder."""
+        return {"vae": self._vae, "text_encoder": self._text_encoder}
 
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str]) -> Condition:
         """Last hidden state of the text encoder, {"text": (N, tokens, width)}; truncates long prompts."""
-        tokens = self._tokenizer(
-            list(prompts),
-            padding="max_length",
-            max_length=self._tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
+        tokens = token_ids(self._tokenizer, prompts)
         mask = None
         if getattr(self._text_encoder.config, "use_attention_mask", False):
             mask = tokens.attention_mask.to(self._device)
         hidden = self._text_encoder(tokens.input_ids.to(self._device), attention_mask=mask)[0]
         return {"text": hidden.float()}
 
-    @torch.no_grad()
     def encode_images(self, images: Tensor) -> Posterior:
         """Pixels (N, 3, H, W) in [-1, 1] -> latent distribution, scaled."""
-        posterior = self._vae.encode(images.to(device=self._device, dtype=self._dtype)).latent_dist
-        scale = self._vae.config.scaling_factor
-        return Posterior(mean=posterior.mean.float() * scale, std=posterior.std.float() * scale)
+        return encode_with(self._vae, images)
 
     def predict(self, unet: Any, noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
         """One forward pass: (N, C, h, w)."""
@@ -122,12 +92,8 @@ class StableDiffusionBackbone:
 
     def save_pipeline(self, unet: Any, folder: Path) -> None:
         """Write a complete pipeline folder; frozen parts are read again, so that no cast touches them."""
-        pipeline = _load_pipeline(self._load_from, self._local, unet=unet)
-        with _without_bars():
-            pipeline.save_pretrained(folder, safe_serialization=True)
+        save_whole(self._load(unet=unet), folder)
 
     def save_lora(self, unet: Any, folder: Path) -> None:
         """Write pytorch_lora_weights.safetensors."""
-        StableDiffusionPipeline.save_lora_weights(
-            folder, unet_lora_layers=get_peft_model_state_dict(unet), safe_serialization=True
-        )
+        save_lora_layers(StableDiffusionPipeline, unet, folder)

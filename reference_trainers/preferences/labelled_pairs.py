@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,7 @@ __all__ = [
     "LabelCounts",
     "LabelledPairs",
     "PreferencePairs",
+    "Ties",
     "flip_labels",
     "labelled_pairs",
     "problems_error",
@@ -21,20 +22,43 @@ __all__ = [
 
 SHOWN_PROBLEMS = 8
 
+Ties = Literal["drop", "first_wins", "keep"]
+"""What becomes of a row with label 0.5: left out, as SalesforceAIResearch/DiffusionDPO@5233e75 does; taken for a win of
+image 0, as fanfanffff1/Adaptive-DPO@a64ae01 does; or kept as a tie, for methods that accept one."""
+
 
 @dataclass(frozen=True)
 class LabelCounts:
     """What became of the rows of the source.
 
     Attributes:
-        rows: rows read.
+        rows: rows read; of rankings, pairs of images that were ranked for one prompt.
         ties_dropped: rows with label 0.5, left out.
         flipped: labels turned round on request.
+        ties_first: rows with label 0.5 that count as a win of image 0.
+        ties_kept: rows with label 0.5 that stay ties.
+        identical_dropped: rows whose two images are one and the same, left out whatever their label: they hold no
+            preference. Found for files of equal bytes and for equal uids, not for pixels stored twice in Parquet.
     """
 
     rows: int
     ties_dropped: int
     flipped: int = 0
+    ties_first: int = 0
+    ties_kept: int = 0
+    identical_dropped: int = 0
+
+    def sentence(self) -> str:
+        """What was read and what became of it, for a person; empty where every row is used as it stands."""
+        wordings = (
+            (self.ties_dropped, "ties dropped"),
+            (self.ties_first, "ties counted as a win of the first image"),
+            (self.ties_kept, "ties kept"),
+            (self.identical_dropped, "pairs of identical images left out"),
+            (self.flipped, "labels flipped"),
+        )
+        parts = [f"{count} {text}" for count, text in wordings if count]
+        return f"{', '.join([f'{self.rows} rows read', *parts])}." if parts else ""
 
 
 class PreferencePairs(Protocol):
@@ -61,6 +85,11 @@ class PreferencePairs(Protocol):
         ...
 
     @property
+    def tied(self) -> np.ndarray:
+        """(N,) bool: pairs that are ties and were kept; their "winner" is image 0 and means nothing."""
+        ...
+
+    @property
     def image_scores(self) -> Mapping[str, np.ndarray]:
         """Scorer -> scores of (winner, loser), (N, 2) float64, for scorers that were asked for."""
         ...
@@ -79,6 +108,10 @@ class PreferencePairs(Protocol):
         """Rejected image of pair i, RGB."""
         ...
 
+    def names(self, i: int) -> tuple[str, str]:
+        """Texts that identify winner and loser of pair i: equal for equal images."""
+        ...
+
 
 @dataclass(frozen=True)
 class LabelledPairs:
@@ -94,6 +127,7 @@ class LabelledPairs:
         counts: rows read, dropped, flipped.
         flipped: (N,) bool, where the label was turned round on request: the truth stays known.
         side_scores: scorer -> scores of (image 0, image 1), (N, 2) float64.
+        ties: (N,) bool, or None for no ties among the pairs.
     """
 
     source: str
@@ -105,12 +139,18 @@ class LabelledPairs:
     counts: LabelCounts
     flipped: np.ndarray = field(repr=False)
     side_scores: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    ties: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def image_scores(self) -> Mapping[str, np.ndarray]:
         """Scorer -> scores of (winner, loser), (N, 2): the sides in the order of the label."""
         order = np.stack([self.winner_side, 1 - self.winner_side], axis=1)
         return {name: np.take_along_axis(values, order, axis=1) for name, values in self.side_scores.items()}
+
+    @property
+    def tied(self) -> np.ndarray:
+        """(N,) bool: pairs that are ties and were kept."""
+        return np.zeros(len(self), dtype=bool) if self.ties is None else self.ties
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -127,13 +167,19 @@ class LabelledPairs:
         """Rejected image of pair i, RGB."""
         return self.image(int(self.rows[i]), 1 - int(self.winner_side[i]))
 
+    def names(self, i: int) -> tuple[str, str]:
+        """Texts that identify winner and loser of pair i."""
+        row, side = int(self.rows[i]), int(self.winner_side[i])
+        return self.image_names(row, side), self.image_names(row, 1 - side)
+
     @property
     def sha256(self) -> str:
         """Hash of prompts, labels and image names, after flips."""
         digest = hashlib.sha256()
-        for prompt, row, side in zip(self.prompts, self.rows, self.winner_side, strict=True):
+        for prompt, row, side, tie in zip(self.prompts, self.rows, self.winner_side, self.tied, strict=True):
             names = self.image_names(int(row), 0), self.image_names(int(row), 1)
-            digest.update(f"{prompt}\0{names[0]}\0{names[1]}\0{int(side)}\n".encode())
+            label = "tie" if tie else str(int(side))
+            digest.update(f"{prompt}\0{names[0]}\0{names[1]}\0{label}\n".encode())
         return digest.hexdigest()
 
 
@@ -143,8 +189,11 @@ def labelled_pairs(
     label_0: np.ndarray,
     image: Callable[[int, int], Image.Image],
     image_names: Callable[[int, int], str],
+    *,
+    ties: Ties = "drop",
+    identical: np.ndarray | None = None,
 ) -> LabelledPairs:
-    """Drop the ties, count them, and name the winner of each other row.
+    """Name the winner of each row; leave out identical images, and deal with ties as asked. All is counted.
 
     Args:
         source: how the user named the data.
@@ -152,39 +201,56 @@ def labelled_pairs(
         label_0: (N,) in {0, 0.5, 1}: 1 where image 0 is preferred, 0.5 for a tie.
         image: (row, side) -> RGB image.
         image_names: (row, side) -> text that identifies the image.
+        ties: what to do with label 0.5.
+        identical: (N,) bool, rows whose two images are one; None for none.
 
     Raises:
         DataError: no row is left.
     """
-    kept = np.flatnonzero(label_0 != 0.5)
-    counts = LabelCounts(rows=len(label_0), ties_dropped=len(label_0) - len(kept))
+    same = np.zeros(len(label_0), dtype=bool) if identical is None else identical
+    tie = (label_0 == 0.5) & ~same
+    kept = np.flatnonzero(~same & ~tie if ties == "drop" else ~same)
+    count = int(tie.sum())
+    counts = LabelCounts(
+        rows=len(label_0),
+        ties_dropped=count if ties == "drop" else 0,
+        ties_first=count if ties == "first_wins" else 0,
+        ties_kept=count if ties == "keep" else 0,
+        identical_dropped=int(same.sum()),
+    )
     if len(kept) == 0:
+        what = "no rows" if not counts.rows else f"all {counts.rows} rows are ties (label_0 = 0.5)"
+        if counts.identical_dropped:
+            what += f" or pairs of identical images ({counts.identical_dropped})"
         raise DataError(
-            f"{source}: all {counts.rows} rows are ties (label_0 = 0.5) or there are no rows, so there is no "
-            "pair to train on. Give data with label_0 0 or 1."
+            f"{source}: {what}, so there is no pair to train on. Give data with two images and label_0 0 or 1."
         )
     return LabelledPairs(
         source=source,
         prompts=[prompts[int(i)] for i in kept],
-        winner_side=np.where(label_0[kept] == 1, 0, 1),
+        winner_side=np.where(label_0[kept] > 0, 0, 1),
         rows=kept,
         image=image,
         image_names=image_names,
         counts=counts,
         flipped=np.zeros(len(kept), dtype=bool),
+        ties=tie[kept] if counts.ties_kept else None,
     )
 
 
 def flip_labels(pairs: LabelledPairs, share: float, seed: int) -> LabelledPairs:
     """Turn round exactly round(share * N) labels, drawn without replacement; `.flipped` keeps which.
 
+    N counts pairs with a winner: a kept tie has none to turn round.
+
     Raises:
         UsageError: share outside [0, 1].
     """
     if not 0 <= share <= 1:
         raise UsageError(f"flip = {share} is not a share of the labels. Give a number from 0 to 1.")
-    count = round(share * len(pairs))
-    chosen = np.random.default_rng(seed).permutation(len(pairs))[:count]
+    decided = np.flatnonzero(~pairs.tied)
+    count = round(share * len(decided))
+    chosen = decided[np.random.default_rng(seed).permutation(len(decided))[:count]]
     flipped = np.zeros(len(pairs), dtype=bool)
     flipped[chosen] = True
     return replace(

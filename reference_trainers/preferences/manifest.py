@@ -1,38 +1,24 @@
-"""Preference pairs from a table (CSV, Parquet) with columns prompt, image_0, image_1 (paths), label_0."""
+"""Preference pairs from a table (CSV, Parquet, JSON lines): prompt, image_0, image_1 (paths), label_0."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
 
 from prefbench.bench.exceptions import DataError
+from prefbench.reference_trainers.preferences.image_files import ImageFiles
 from prefbench.reference_trainers.preferences.labelled_pairs import (
     LabelledPairs,
+    Ties,
     labelled_pairs,
     problems_error,
 )
 
-__all__ = ["COLUMNS", "checked_labels", "load_manifest", "read_rgb"]
+__all__ = ["COLUMNS", "checked_labels", "checked_prompts", "load_manifest", "read_table"]
 
-COLUMNS = ("prompt", "image_0", "image_1", "label_0")
-
-
-def read_rgb(path: Path, where: str) -> Image.Image:
-    """An RGB image.
-
-    Raises:
-        DataError: the file is missing or is no image, naming `where`.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(f"{where}: the image {path} is missing. Put it there or delete the row.") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(
-            f"{where}: {path} cannot be read as an image ({error}). Replace it or delete the row."
-        ) from None
+SIDES = ("image_0", "image_1")
+COLUMNS = ("prompt", *SIDES, "label_0")
 
 
 def checked_labels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -42,10 +28,45 @@ def checked_labels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     return labels, [f"row {i + 1}: label_0 is {column.iloc[i]!r}, not 0, 0.5 or 1" for i in bad]
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    if path.suffix.lower() == ".parquet":
-        return pd.read_parquet(path)
+def checked_prompts(column: pd.Series, name: str = "prompt") -> tuple[list[str], list[str]]:
+    """Prompts, and a sentence for each row without one."""
+    prompts = [value if isinstance(value, str) else "" for value in column]
+    return prompts, [
+        f"row {i + 1}: the {name} is empty" for i, text in enumerate(prompts) if not text.strip()
+    ]
+
+
+def _json_lines(path: Path) -> pd.DataFrame:
+    rows, problems = [], []
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                problems.append(f"line {number} is not JSON ({error})")
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+            else:
+                problems.append(f"line {number} is no JSON object")
+    if problems:
+        raise problems_error(str(path), problems, len(rows) + len(problems))
+    return pd.DataFrame(rows)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """CSV as text, Parquet and JSON lines with their own types.
+
+    Raises:
+        DataError: not UTF-8, or not what its suffix says.
+    """
     try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        if path.suffix.lower() == ".jsonl":
+            return _json_lines(path)
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 ({error}). Save it as UTF-8.") from None
@@ -55,29 +76,23 @@ def _read_table(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def _image_problem(path: Path) -> str | None:
-    """Why the file cannot be used, by its header only; pixels are decoded when they are needed."""
-    try:
-        with Image.open(path):
-            return None
-    except FileNotFoundError:
-        return f"image {path} is missing"
-    except (UnidentifiedImageError, OSError):
-        return f"{path} is not an image"
-
-
-def load_manifest(path: Path) -> LabelledPairs:
+def load_manifest(
+    path: Path, ties: Ties = "drop", folder: Path | None = None, table: pd.DataFrame | None = None
+) -> LabelledPairs:
     """Read and check the whole table before anything is trained.
 
     Args:
-        path: CSV (UTF-8) or Parquet; image paths are relative to its folder. label_0 is 1 where image_0 is
-            preferred, 0 where image_1 is, 0.5 for a tie, which is dropped and counted.
+        path: CSV (UTF-8), Parquet, or JSON lines (.jsonl, one object a row). label_0 is 1 where image_0 is preferred,
+            0 where image_1 is, 0.5 for a tie.
+        ties: what to do with label 0.5.
+        folder: of the images; None for that of `path`.
+        table: the table, if it was read before.
 
     Raises:
         DataError: a missing column, or rows with an empty prompt, a label outside {0, 0.5, 1} or an image
             that is missing or no image; each is named by row.
     """
-    table = _read_table(path)
+    table = read_table(path) if table is None else table
     absent = [name for name in COLUMNS if name not in table.columns]
     if absent:
         raise DataError(
@@ -85,22 +100,21 @@ def load_manifest(path: Path) -> LabelledPairs:
             f"manifest needs {', '.join(COLUMNS)}."
         )
     labels, problems = checked_labels(table["label_0"])
-    prompts = [value if isinstance(value, str) else "" for value in table["prompt"]]
-    problems += [f"row {i + 1}: the prompt is empty" for i, text in enumerate(prompts) if not text.strip()]
-    files = [[path.parent / str(name) for name in table[column]] for column in ("image_0", "image_1")]
-    seen: dict[Path, str | None] = {}
-    for i, pair in enumerate(zip(*files, strict=True)):
-        for file in pair:
-            if file not in seen:
-                seen[file] = _image_problem(file)
-            if seen[file]:
-                problems.append(f"row {i + 1}: {seen[file]}")
+    prompts, empty = checked_prompts(table["prompt"])
+    problems += empty
+    files = ImageFiles(folder or path.parent)
+    columns = [[files.add(name if isinstance(name, str) else "") for name in table[side]] for side in SIDES]
+    numbers = np.array(columns, dtype=np.int64).T
+    for i, row in enumerate(numbers):
+        problems += [f"row {i + 1}: {found}" for side in row if (found := files.problem(int(side)))]
     if problems:
         raise problems_error(str(path), problems, len(table))
     return labelled_pairs(
-        source=str(path),
-        prompts=prompts,
-        label_0=labels,
-        image=lambda row, side: read_rgb(files[side][row], f"{path} row {row + 1}"),
-        image_names=lambda row, side: f"{table[f'image_{side}'].iloc[row]}:{files[side][row].stat().st_size}",
+        str(path),
+        prompts,
+        labels,
+        files.reader(numbers, lambda row: f"{path} row {row + 1}"),
+        files.namer(numbers),
+        ties=ties,
+        identical=files.identical(numbers),
     )

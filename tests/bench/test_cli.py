@@ -10,7 +10,7 @@ import pytest
 
 from prefbench.bench.cli import app
 
-COMMANDS = ("demo", "train", "bench", "score", "compare", "report", "list", "doctor")
+COMMANDS = ("demo", "train", "label", "select", "bench", "score", "compare", "report", "list", "doctor")
 
 
 def prefbench(

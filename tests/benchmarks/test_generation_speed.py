@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_pipelines
 import torch
 
 from prefbench.bench.checkpoints.noise import sample_generator
@@ -23,43 +24,7 @@ PROMPTS = [Prompt(str(i), f"a red cat {i}") for i in range(BATCH)]
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Random weights of the miniature world's size: 32 pixels, UNet channels 48 and 80, VAE 24 and 48."""
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    folder = tmp_path / "pipeline"
-    torch.manual_seed(0)
-    words = ["<|startoftext|>", "<|endoftext|>", *(chr(c) for c in range(33, 127))]
-    words += [f"{chr(c)}</w>" for c in range(33, 127)]
-    tokenizer = CLIPTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[], model_max_length=20)
-    text = CLIPTextConfig(
-        vocab_size=len(words), hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        max_position_embeddings=20, bos_token_id=0, eos_token_id=1,
-    )  # fmt: skip
-    StableDiffusionPipeline(
-        unet=UNet2DConditionModel(
-            sample_size=16,
-            block_out_channels=(48, 80),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=64,
-            attention_head_dim=4,
-            norm_num_groups=8,
-        ),
-        vae=AutoencoderKL(
-            block_out_channels=(24, 48),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            norm_num_groups=8,
-        ),
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
-        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder)
-    return folder
+    return tiny_pipelines.save_sd(tmp_path / "pipeline", size=tiny_pipelines.MINIATURE)
 
 
 def bare_loop(pipe: Any) -> Callable[[], np.ndarray]:

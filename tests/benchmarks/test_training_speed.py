@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_pipelines
 import torch
 from PIL import Image
 
@@ -26,20 +27,7 @@ class MiniatureSizedBackbone:
     spec, pipeline_class, resolution, prediction_type = "random", "none", 32, "epsilon"
 
     def __init__(self) -> None:
-        from diffusers import UNet2DConditionModel
-
-        self.unet = UNet2DConditionModel(
-            sample_size=16,
-            in_channels=4,
-            out_channels=4,
-            block_out_channels=(48, 80),
-            layers_per_block=1,
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=64,
-            attention_head_dim=4,
-            norm_num_groups=8,
-        )
+        self.unet = tiny_pipelines.unet(tiny_pipelines.MINIATURE)
         self.alphas_cumprod = torch.linspace(0.999, 0.005, 1000)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,47 +24,72 @@ def test_half_precision_weights_are_opened_in_float32(tiny_pipeline: Path, tmp_p
     assert weights_sha256(opened.unet) == weights_sha256(half.unet)
 
 
+@pytest.mark.parametrize(
+    ("kind", "prediction_type"), [("sd-eps", "epsilon"), ("sd-v", "v_prediction"), ("sdxl", "epsilon")]
+)
 def test_resolution_schedule_and_prediction_type_come_from_the_pipeline(
-    tiny_pipeline: Path, tmp_path: Path, save_tiny_pipeline: Callable[..., Path]
+    kind: str, prediction_type: str, tiny_backbones: dict[str, Path]
 ):
-    opened = open_backbone(str(tiny_pipeline))
-    assert (opened.resolution, opened.prediction_type, len(opened.alphas_cumprod)) == (16, "epsilon", 1000)
-    velocity = open_backbone(str(save_tiny_pipeline(tmp_path / "v", "v_prediction")))
-    assert velocity.prediction_type == "v_prediction"
+    """abar of the published betas: scaled linear from 0.00085 to 0.012."""
+    opened = open_backbone(str(tiny_backbones[kind]))
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square()
+    assert (opened.resolution, opened.prediction_type) == (16, prediction_type)
+    assert torch.allclose(opened.alphas_cumprod.double(), (1 - betas).cumprod(0), atol=1e-6)
 
 
-def test_prompts_are_encoded_as_the_pipeline_encodes_them(tiny_pipeline: Path):
+@pytest.mark.parametrize("kind", ["sd-eps", "sd-v"])
+def test_prompts_are_encoded_as_the_pipeline_encodes_them(kind: str, tiny_backbones: dict[str, Path]):
     from diffusers import StableDiffusionPipeline
 
-    prompts = ["a red square", "", "a very long prompt that does not fit into twelve tokens"]
-    pipeline = StableDiffusionPipeline.from_pretrained(tiny_pipeline)
+    prompts = ["a red square", "", "a very long prompt that does not fit into sixteen tokens"]
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_backbones[kind])
     expected, _ = pipeline.encode_prompt(prompts, "cpu", 1, do_classifier_free_guidance=False)
-    assert torch.allclose(
-        open_backbone(str(tiny_pipeline)).encode_prompts(prompts)["text"], expected, atol=1e-6
-    )
+    encoded = open_backbone(str(tiny_backbones[kind])).encode_prompts(prompts)
+    assert torch.allclose(encoded["text"], expected, atol=1e-6)
 
 
-def test_latents_are_sampled_and_scaled(tiny_pipeline: Path):
-    """sample = scaling_factor * (mean + std * noise)."""
+@pytest.mark.parametrize("kind", ["sd-eps", "sd-v", "sdxl"])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_latents_are_sampled_and_scaled(
+    kind: str, normalised: bool, tiny_backbones: dict[str, Path], tmp_path: Path
+):
+    """sample = scaling_factor * (z - latents_mean) / latents_std, z = mean + std * noise."""
     from diffusers import AutoencoderKL
 
+    folder = shutil.copytree(tiny_backbones[kind], tmp_path / "copy")
+    shift, spread = torch.zeros(4), torch.ones(4)
+    if normalised:
+        shift, spread = torch.tensor([0.1, -0.2, 0.3, 0.0]), torch.tensor([1.0, 2.0, 0.5, 4.0])
+        config = json.loads((folder / "vae" / "config.json").read_text())
+        config |= {"latents_mean": shift.tolist(), "latents_std": spread.tolist()}
+        (folder / "vae" / "config.json").write_text(json.dumps(config))
     images = torch.rand(2, 3, 16, 16) * 2 - 1
-    posterior = open_backbone(str(tiny_pipeline)).encode_images(images)
-    vae = AutoencoderKL.from_pretrained(tiny_pipeline, subfolder="vae")
+    posterior = open_backbone(str(folder)).encode_images(images)
+    vae = AutoencoderKL.from_pretrained(folder, subfolder="vae")
     with torch.no_grad():
-        expected = vae.encode(images).latent_dist
+        raw = vae.encode(images).latent_dist
     noise = torch.randn(posterior.mean.shape)
-    assert torch.allclose(posterior.sample(noise), 0.5 * (expected.mean + expected.std * noise), atol=1e-5)
+    shift, spread = shift.view(1, 4, 1, 1), spread.view(1, 4, 1, 1)
+    expected = 0.5 * (raw.mean + raw.std * noise - shift) / spread
+    assert torch.allclose(posterior.sample(noise), expected, atol=1e-5)
     assert not torch.allclose(posterior.sample(noise), posterior.mean)
 
 
 def test_a_pipeline_of_another_class_is_refused(tiny_pipeline: Path, tmp_path: Path):
-    folder = shutil.copytree(tiny_pipeline, tmp_path / "xl")
+    folder = shutil.copytree(tiny_pipeline, tmp_path / "flux")
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(
-        json.dumps({**index, "_class_name": "StableDiffusionXLPipeline"})
-    )
-    with pytest.raises(UsageError, match="StableDiffusionXLPipeline; only StableDiffusionPipeline"):
+    (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxPipeline"}))
+    with pytest.raises(UsageError, match="FluxPipeline; only StableDiffusionPipeline and StableDiffusionXL"):
+        open_backbone(str(folder))
+
+
+def test_a_component_that_is_null_is_named(tiny_sdxl: Path, tmp_path: Path):
+    """As in the published refiner, which has no first text encoder."""
+    folder = shutil.copytree(tiny_sdxl, tmp_path / "refiner")
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"text_encoder": [None, None], "tokenizer": [None, None]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(MissingWeightsError, match="has no text_encoder, tokenizer"):
         open_backbone(str(folder))
 
 

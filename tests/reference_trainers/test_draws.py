@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefbench.bench.exceptions import UsageError
-from prefbench.reference_trainers.draws import Draws, micro_batches, pair_index
+from prefbench.reference_trainers.data_order import pair_index
+from prefbench.reference_trainers.draws import Draws, micro_batches
 from prefbench.reference_trainers.loop_config import LoopConfig, learning_rate
 
 BASE = {

@@ -186,9 +186,9 @@ def test_updates_on_one_batch_make_the_policy_prefer_its_winners(tiny_pipeline: 
 
 
 def test_velocity_prediction_trains_towards_the_velocity(
-    tmp_path: Path, manifest: Path, save_tiny_pipeline: Callable[..., Path]
+    tmp_path: Path, manifest: Path, tiny_v_pipeline: Path
 ):
-    folder = save_tiny_pipeline(tmp_path / "v", "v_prediction")
+    folder = tiny_v_pipeline
     as_noise = shutil.copytree(folder, tmp_path / "e")
     config = as_noise / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace("v_prediction", "epsilon"))

@@ -24,7 +24,7 @@ import sys
 import typer
 from prefbench.bench.commands.train import train_command
 app = typer.Typer()
-app.command()(train_command)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train_command)
 app(sys.argv[1:])
 """
 

@@ -7,11 +7,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from prefbench.bench.commands.settings import ANY_SETTING
 from prefbench.bench.commands.train import train_command
 from prefbench.bench.exceptions import DataError, PrefbenchError, UsageError
 
 APP = typer.Typer()
-APP.command()(train_command)
+APP.command(context_settings=dict(ANY_SETTING))(train_command)
 
 
 def run(*arguments: object) -> Result:

@@ -1,0 +1,124 @@
+"""Image files by number: each file's header is looked at once, before training; pixels are read when needed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from prefbench.bench.exceptions import DataError
+
+__all__ = ["ImageFiles", "read_rgb", "rgb"]
+
+LOSSY = ("I", "F")
+"""First letter of Pillow's modes with more than 8 bits a channel, which convert("RGB") would cut off at white."""
+
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no image, cut short, damaged or far too large."""
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """An RGB image of 8 bits a channel, as SalesforceAIResearch/DiffusionDPO@5233e75 makes it: convert("RGB").
+
+    Palettes are looked up, grey is repeated, CMYK is converted; transparency is ignored, so that a transparent pixel
+    gets the colour that is stored below it.
+
+    Raises:
+        ValueError: more than 8 bits a channel.
+    """
+    if image.mode.startswith(LOSSY):
+        raise ValueError(f"mode {image.mode} has more than 8 bits a channel; save it as 8-bit RGB")
+    return image.convert("RGB")
+
+
+def read_rgb(path: Path, where: str) -> Image.Image:
+    """An RGB image.
+
+    Raises:
+        DataError: the file is missing or is no image, naming `where`.
+    """
+    try:
+        with Image.open(path) as image:
+            return rgb(image)
+    except FileNotFoundError:
+        raise DataError(f"{where}: the image {path} is missing. Put it there or delete the row.") from None
+    except UNREADABLE as error:
+        raise DataError(
+            f"{where}: {path} cannot be read as an image ({error}). Replace it or delete the row."
+        ) from None
+
+
+def _look(path: Path) -> tuple[int, str | None]:
+    """(bytes, why the file cannot be used), by its header only."""
+    try:
+        size = path.stat().st_size
+        with Image.open(path) as image:
+            mode = image.mode
+    except FileNotFoundError:
+        return 0, f"image {path} is missing"
+    except UNREADABLE:
+        return 0, f"{path} is not an image"
+    if mode.startswith(LOSSY):
+        return size, f"{path} has more than 8 bits a channel (mode {mode}); save it as 8-bit RGB"
+    return size, None
+
+
+class ImageFiles:
+    """Files below one folder, numbered in the order in which they are first named.
+
+    Args:
+        folder: that relative names are relative to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers: dict[str, int] = {}
+        self._names: list[str] = []
+        self._sizes: list[int] = []
+        self._problems: dict[int, str] = {}
+
+    def add(self, name: str) -> int:
+        """Number of the file; its header is read when it is first named."""
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self._names)
+            size, problem = _look(self._folder / name) if name.strip() else (0, "an image has no name")
+            self._names.append(name)
+            self._sizes.append(size)
+            if problem:
+                self._problems[number] = problem
+        return number
+
+    def problem(self, number: int) -> str | None:
+        """Why the file cannot be used, or None."""
+        return self._problems.get(number)
+
+    def read(self, number: int, where: str) -> Image.Image:
+        """The RGB image; `where` names the row in an error."""
+        return read_rgb(self._folder / self._names[number], where)
+
+    def name(self, number: int) -> str:
+        """Name and size: what identifies the file in a hash of the data."""
+        return f"{self._names[number]}:{self._sizes[number]}"
+
+    def same(self, one: int, other: int) -> bool:
+        """Whether both are one file, or files of the same bytes."""
+        if one == other:
+            return True
+        if self._sizes[one] != self._sizes[other]:
+            return False
+        paths = (self._folder / self._names[number] for number in (one, other))
+        first, second = (path.read_bytes() for path in paths)
+        return first == second
+
+    def identical(self, numbers: np.ndarray) -> np.ndarray:
+        """(N, 2) numbers -> (N,) bool, `same` for each row."""
+        return np.array([self.same(int(a), int(b)) for a, b in numbers], dtype=bool)
+
+    def reader(self, numbers: np.ndarray, where: Callable[[int], str]) -> Callable[[int, int], Image.Image]:
+        """(N, 2) numbers -> function of (row, side) that reads the image; `where` names a row."""
+        return lambda row, side: self.read(int(numbers[row, side]), where(row))
+
+    def namer(self, numbers: np.ndarray) -> Callable[[int, int], str]:
+        """(N, 2) numbers -> function of (row, side) that names the image."""
+        return lambda row, side: self.name(int(numbers[row, side]))

@@ -1,0 +1,115 @@
+"""Processes that share a batch, over gloo on CPUs, against one process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from prefbench.reference_trainers.method import Constant
+from prefbench.reference_trainers.offline import train
+from prefbench.reference_trainers.recipes import resolve_recipe
+
+SETTINGS: dict[str, Any] = {
+    "steps": 6,
+    "batch": 8,
+    "micro_batch": 2,
+    "cache": False,
+    "hflip": True,
+    "caption_dropout": 0.3,
+    "checkpoint_every": 2,
+    "lr": 1e-3,
+    "kappa": 100,
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch(processes: int, pipeline: Path, manifest: Path, out: Path, settings: dict[str, Any]) -> str:
+    """torchrun, as docs/training.md has it for CPUs; the text of all processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    command += ["--master_port", str(free_port()), "-m", "prefbench.bench.cli", "train", "diffusion_dpo"]
+    command += ["--backbone", str(pipeline), "--data", str(manifest), "--out", str(out)]
+    command += ["--recipe", "miniature"]
+    for name, value in settings.items():
+        command += ["--set", f"{name}={value}"]
+    # One thread, as in this process: the order of a sum depends on the number of threads.
+    threads = str(torch.get_num_threads())
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def one_process(pipeline: Path, manifest: Path, out: Path, settings: dict[str, Any]) -> None:
+    recipe = resolve_recipe(
+        "diffusion_dpo", "miniature", {k: Constant(v, "test") for k, v in settings.items()}
+    )
+    train(recipe, backbone=str(pipeline), data=str(manifest), out=out)
+
+
+def trajectory(out: Path) -> list[tuple[int, float, float, float]]:
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [(line["step"], line["loss"], line["implicit_accuracy"], line["grad_norm"]) for line in lines]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Equal up to the order of the sums over processes."""
+    assert [line[0] for line in trajectory(other)] == list(range(1, SETTINGS["steps"] + 1))
+    for ours, theirs in zip(trajectory(one), trajectory(other), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+    files = sorted(path.relative_to(one) for path in one.rglob("*.safetensors"))
+    assert files
+    for file in files:
+        weights, others = load_file(one / file), load_file(other / file)
+        assert weights.keys() == others.keys()
+        for name, value in weights.items():
+            assert torch.allclose(value, others[name], atol=2e-6), (file, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora_rank", [None, 2])
+def test_two_processes_make_the_steps_of_one_with_the_same_batch(
+    lora_rank: int | None, tiny_pipeline: Path, manifest: Path, tmp_path: Path
+):
+    """Batch 8: 4 passes of 2 pairs in one process, 2 passes of 2 in each of two; augmented, so that draws matter."""
+    settings = SETTINGS if lora_rank is None else {**SETTINGS, "lora_rank": lora_rank}
+    one_process(tiny_pipeline, manifest, tmp_path / "one", settings)
+    printed = launch(2, tiny_pipeline, manifest, tmp_path / "two", settings)
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+    assert json.loads((tmp_path / "two" / "prefbench.json").read_text())["processes"] == 2
+    assert printed.count("Trained diffusion_dpo") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_one_was_stopped(
+    tiny_sdxl: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped at step 5 by a full disk, with the state of step 4 on it; on the XL backbone."""
+    from prefbench.reference_trainers.run_folder import RunFolder
+
+    log = RunFolder.log
+
+    def fail_at_5(self: RunFolder, metrics: dict[str, Any]) -> None:
+        if metrics["step"] == 5:
+            raise OSError("no space left on device")
+        log(self, metrics)
+
+    one_process(tiny_sdxl, manifest, tmp_path / "whole", SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "log", fail_at_5)
+        with pytest.raises(OSError, match="no space"):
+            one_process(tiny_sdxl, manifest, tmp_path / "stopped", SETTINGS)
+    printed = launch(2, tiny_sdxl, manifest, tmp_path / "stopped", SETTINGS)
+    assert "Going on after step 4 of 6" in printed
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
