@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from prefbench.bench.tally.win_rate import RARE
 from prefbench.bench.verdict import MAJORITY, interval_text, outcome
 
 __all__ = ["find_warnings"]
@@ -189,8 +190,8 @@ def _exact_intervals(results: Mapping[str, Any], whole: list[dict[str, Any]]) ->
         which = ", ".join(f"{e['a']} over {e['b']} {interval_text(e['ci95'])}" for e in found)
         yield _warning(
             "exact_interval",
-            f"All prompts, or all but a few, have the same result, where resampling sees no spread: {which} "
-            f"{'is' if len(found) == 1 else 'are'} the exact bound on the share of prompts that could differ.",
+            f"Fewer than {RARE} prompts differ from the commonest result, where resampling sees too little spread: {which} "
+            f"{'is' if len(found) == 1 else 'are'} a wider bound, exact for the share of prompts that could differ.",
             sorted({name for e in found for name in (e["a"], e["b"])}),
         )
 

@@ -13,6 +13,10 @@ from prefbench.bench.tally.votes import votes
 __all__ = ["PairedSamples", "arrange", "cast_votes", "slices_of"]
 
 
+LARGEST = 1e100
+"""Magnitude of a score beyond which means and differences could overflow."""
+
+
 @dataclass(frozen=True)
 class PairedSamples:
     """Scores by checkpoint, sample and scorer; samples sorted by prompt id and seed."""
@@ -47,6 +51,12 @@ def arrange(
     if not np.isfinite(array).all():
         raise DataError(
             "A score is not a finite number. Check the table with scores_table.check_scores before this."
+        )
+    if np.abs(array).max() > LARGEST:
+        c, s, k = np.argwhere(np.abs(array) > LARGEST)[0]
+        raise DataError(
+            f"Scorer {scorers[k]!r} gives checkpoint {checkpoints[c]!r} a score of {array[c, s, k]:.4g}: sums of such "
+            "numbers overflow, and no scorer means them. Score these samples again."
         )
     columns = ["prompt_id", "seed", "prompt", *(name for name in OPTIONAL if name in frame)]
     about = frame[columns].iloc[first].reset_index(drop=True)

@@ -32,6 +32,8 @@ SCHEMA = 1
 FEWEST_RESAMPLES = 1000
 """Below this the ends of a 95 % interval are themselves guesses: at 1000, 25 draws lie beyond each."""
 
+MOST_RESAMPLES = 1_000_000
+
 METHOD = (
     "95 % percentile bootstrap over distinct prompt texts, all seeds, scorers and votes of a prompt drawn "
     f"together; where fewer than {RARE} prompts differ from the commonest outcome, a bound from the exact "
@@ -186,9 +188,10 @@ def _check_request(
             raise UsageError(f"{pair[0]!r} can not be compared with itself. Name two different checkpoints.")
     if len({frozenset(pair) for pair in chosen}) < len(chosen) or not chosen:
         raise UsageError("Each two checkpoints are compared once: pairs has a repetition or is empty.")
-    if resamples < FEWEST_RESAMPLES:
+    if not FEWEST_RESAMPLES <= resamples <= MOST_RESAMPLES:
         raise UsageError(
-            f"resamples is {resamples}; an interval needs at least {FEWEST_RESAMPLES} (10000 is usual)."
+            f"resamples is {resamples}; an interval needs at least {FEWEST_RESAMPLES} (10000 is usual), and more than "
+            f"{MOST_RESAMPLES:,} only cost memory."
         )
     if seed < 0:
         raise UsageError(f"The bootstrap's seed is {seed}; it must be 0 or more.")

@@ -212,7 +212,7 @@ def _nothing_against(facts: Facts, state: State) -> str:
             "No voter sees it the other way. No scorer was held out, so nothing here could show that the "
             "vote was gamed."
         )
-    return "Nothing measured here: every voter and every held-out scorer points the same way."
+    return "No contradiction was found: every voter and every held-out scorer sees the same one ahead."
 
 
 def headline(facts: Facts, warnings: Sequence[Mapping[str, Any]]) -> Headline:

@@ -243,9 +243,8 @@ def _locate(name: str, base: str, variant: str, weights: WeightsArgument) -> tup
         raise MissingWeightsError(
             f"Scorer {name}: its head {heads[0]} is not on the model hub. Fetch it from {HEAD_PAGES[base]} "
             "and give its path "
-            f"(weights=PATH or --weights {name}=PATH): the file alone, or a folder that also has the CLIP "
-            "tower as one of "
-            f"{', '.join(WEIGHT_FILES)}."
+            f"(--weights {name}=PATH): the file alone, whose CLIP tower then comes from the model hub, or a folder that "
+            f"also has the tower as one of {', '.join(WEIGHT_FILES)}."
         )
     path = Path(weights)
     if path.is_dir():
@@ -260,13 +259,20 @@ def _locate(name: str, base: str, variant: str, weights: WeightsArgument) -> tup
         raise MissingWeightsError(
             f"Scorer {name}: give a folder with {OWN_HEAD} and {WEIGHT_FILES[0]}, not a file."
         )
-    return path, download(tower, name)
+    try:
+        return path, download(tower, name)
+    except MissingWeightsError as error:
+        raise MissingWeightsError(
+            f"Scorer {name}: {path} holds the head alone, and its CLIP tower {tower} could not be fetched from the model "
+            f"hub. Put both into one folder ({path.name} and one of {', '.join(WEIGHT_FILES)}) and give that: "
+            f"--weights {name}=FOLDER."
+        ) from error
 
 
 def _read_network(config: dict[str, Any], tower_path: Path, head_path: Path, name: str) -> AestheticNetwork:
+    state = read_state_dict(tower_path, name)  # before a large network is built for nothing
     with SkipRandomInit():
         network = build(config)
-    state = read_state_dict(tower_path, name)
     # A whole CLIP or its image tower alone: the text tower has no part in the score.
     visual = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
     load_strict(network.visual, visual, scorer=name, source=tower_path)

@@ -196,9 +196,9 @@ def load(
     path = find_weights(weights, default=HUB, candidates=WEIGHT_FILES, scorer=name)
     folder = path.parent if weights is not None else None
     config = read_architecture(architecture, folder, with_med_config(folder))
-    with SkipRandomInit():
-        network = build(config)
     state = {original_to_ours(key): value for key, value in read_state_dict(path, name).items()}
+    with SkipRandomInit():  # after reading: a large network is not built for nothing
+        network = build(config)
     load_strict(network, state, scorer=name, source=path, ignore=UNUSED_KEYS)
     place(network.vision, device, dtype)
     place(network.text, device, dtype)

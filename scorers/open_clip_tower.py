@@ -123,9 +123,10 @@ def build_visual(architecture: dict[str, Any]) -> nn.Module:
 
 def load_clip(architecture: dict[str, Any], path: Path, scorer: str) -> CLIP:
     """A CLIP with the weights of `path`, complete and strict. Raises MissingWeightsError."""
+    state = read_state_dict(path, scorer)  # before a large network is built for nothing
     with SkipRandomInit():
         network = build_clip(architecture)
-    load_strict(network, read_state_dict(path, scorer), scorer=scorer, source=path, ignore=IGNORED_KEYS)
+    load_strict(network, state, scorer=scorer, source=path, ignore=IGNORED_KEYS)
     return network
 
 

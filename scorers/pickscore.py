@@ -205,9 +205,10 @@ def load(
         weights = miniature_folder("pickscore")
     path = find_weights(weights, default=HUB, candidates=WEIGHT_FILES, scorer=name)
     folder = path.parent if weights is not None else None
+    state = read_state_dict(path, name)  # before a large network is built for nothing
     with SkipRandomInit():
         network = build(read_architecture(architecture, folder, ARCHITECTURE, file=CONFIG_FILE))
-    load_strict(network, read_state_dict(path, name), scorer=name, source=path, ignore=IGNORED_KEYS)
+    load_strict(network, state, scorer=name, source=path, ignore=IGNORED_KEYS)
     place(network, device, dtype)
     tokenizer = read_tokenizer(folder) if folder and has_tokenizer(folder) else bundled_tokenizer()
     _check_tokenizer(network, tokenizer, name, path)

@@ -102,7 +102,7 @@ def download(file: HubFile, scorer: str) -> Path:
         raise MissingWeightsError(
             f"Scorer {scorer}: {file} could not be fetched from the model hub ({reason}). "
             f"Fetch {file.filename} from {file.repo} on a machine with access and give its path: "
-            f"weights=PATH, or --weights {scorer}=PATH on the command line."
+            f"--weights {scorer}=PATH on the command line, weights=PATH in Python."
         ) from error
 
 
@@ -160,10 +160,15 @@ def read_state_dict(path: Path, scorer: str) -> dict[str, Tensor]:
     try:
         loaded: Any = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except pickle.UnpicklingError as error:
+        if _is_text(path):
+            raise MissingWeightsError(
+                f"Scorer {scorer}: {path} is {_reason(path, ValueError('a text file, not weights'))}. Download the "
+                "weights themselves, or give another path."
+            ) from error
+        # torch's own message goes on to advise what would run the code.
         raise MissingWeightsError(
-            f"Scorer {scorer}: {path} is a pickle that needs more than tensors to load "
-            f"({str(error).strip().splitlines()[0]}), so it could run code and is refused. "
-            "Convert it to safetensors in an environment that you trust it in."
+            f"Scorer {scorer}: {path} is damaged, or a pickle that needs more than tensors to load, so it could run code "
+            "and is refused. Convert it to safetensors in an environment that you trust it in."
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise MissingWeightsError(
@@ -185,13 +190,19 @@ def _torch_load(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
 
 
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(256)
+    return all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start)
+
+
 def _reason(path: Path, error: Exception) -> str:
     if path.is_file() and path.stat().st_size == 0:
-        return "the file is empty"
+        return "an empty file"
     if path.is_file():
         with path.open("rb") as file:
             if file.read(24).startswith(b"version https://git-lfs"):
-                return "it is a Git LFS pointer, not the weights"
+                return "a Git LFS pointer, not the weights"
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
 
 

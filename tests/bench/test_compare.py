@@ -121,6 +121,7 @@ def test_who_does_not_vote_is_held_out(voters, held_out, expected):
         (["--a", "dpo", "--b", "base", "--electorate", "pick,pick"], UsageError, "twice"),
         (["--a", "dpo", "--b", "base", "--held-out", "pick,clip,truth"], UsageError, "no voters"),
         (["--a", "dpo", "--b", "base", "--resamples", "5"], UsageError, "at least 1000"),
+        (["--a", "dpo", "--b", "base", "--resamples", "1000000000"], UsageError, "more than 1,000,000"),
     ],
 )
 def test_a_wrong_request_is_refused_and_nothing_is_written(scores, tmp_path, options, error, message):
@@ -176,6 +177,15 @@ def test_a_comparison_of_other_checkpoints_is_not_replaced(scores, tmp_path):
     assert results_in(tmp_path / "out") == before
     compare(scores, "--a", "dpo", "--b", "base", "--held-out", "truth")
     assert results_in(tmp_path / "out") != before, "the same two again: replaced"
+
+
+def test_scores_whose_sums_overflow_are_refused_by_name(scores, tmp_path):
+    lines = scores.read_text().splitlines(keepends=True)
+    lines[1] = lines[1].rpartition(",")[0] + ",-1e308\n"
+    scores.write_text("".join(lines))
+    with pytest.raises(DataError, match="a score of -1e\\+308"):
+        compare(scores, "--a", "dpo", "--b", "base")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_in_place_of_the_table_is_told_with_the_file_that_was_meant(tmp_path):

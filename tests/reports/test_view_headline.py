@@ -79,7 +79,9 @@ def test_a_clear_win_is_said_with_its_interval_and_that_nothing_contradicts_it()
         f"By clip alone, over 200 prompts. 80.0{NARROW}% of pairs won, ties counted half; "
         f"95{NARROW}% interval 75.0 to 85.0{NARROW}%."
     )
-    assert against == ("Nothing measured here: every voter and every held-out scorer points the same way.",)
+    assert against == (
+        "No contradiction was found: every voter and every held-out scorer sees the same one ahead.",
+    )
 
 
 def test_a_vote_that_the_held_out_scorer_contradicts_is_no_plain_win() -> None:
