@@ -169,7 +169,7 @@ METHOD = Method(
                 "floor": Constant(None, "ours"),
                 "top": Constant(None, "ours"),
                 "chunks": Constant(6, f"ours, as {_CODE}"),
-                "every": Constant(25, "ours: 6 chunks in the 150 steps of the miniature"),
+                "every": Constant(20, "ours: 6 chunks in the 120 steps of the miniature"),
             },
             "miniature-lora": {"kappa": Constant(1500.0, "ours: as diffusion_dpo")},
         }

@@ -1,10 +1,11 @@
-"""Which pair or image stands at which row of which batch: pure functions of (seed, step, row).
+"""Which pair, image or list stands at which row of which batch: pure functions of (seed, step, row).
 
 An order has no state, so a resumed run and a run spread over processes meet the same rows as one that was neither, and
 it can name all that the run will meet before the first step (the latents to encode).
 
     ShuffledEpochs     every unit once an epoch, in a new order each epoch
     NestedChunks       a curriculum: the first n units of a ranking, n growing in steps, shuffled within
+    StagedPools        some units alone for so many steps, then all
     WeightedClasses    two classes, drawn with replacement, the first with a given probability
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
+from prefbench.reference_trainers.preferences.ranked_lists import RankedLists
 from prefbench.reference_trainers.preferences.single_images import SingleImages
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "NestedChunks",
     "OrderContext",
     "ShuffledEpochs",
+    "StagedPools",
     "WeightedClasses",
     "pair_index",
     "shuffled_epochs",
@@ -31,7 +34,7 @@ __all__ = [
 
 
 class DataOrder(Protocol):
-    """Which units (pairs or images that the method kept, by index) a run meets, and when."""
+    """Which units (pairs, images or lists that the method kept, by index) a run meets, and when."""
 
     @property
     def units(self) -> int:
@@ -59,6 +62,7 @@ class OrderContext:
         seed: of the run.
         batch: units an optimizer step.
         steps: optimizer steps of the whole run.
+        lists: their images as lists, for a method of unit "ranking"; else None.
     """
 
     pairs: PreferencePairs
@@ -68,6 +72,7 @@ class OrderContext:
     seed: int
     batch: int
     steps: int
+    lists: RankedLists | None = None
 
 
 @lru_cache(maxsize=4)
@@ -106,7 +111,8 @@ class ShuffledEpochs:
 
 def shuffled_epochs(context: OrderContext) -> ShuffledEpochs:
     """What a method gets that asks for no other order."""
-    count = len(context.rows) if context.images is None else len(context.images)
+    expanded = context.lists if context.images is None else context.images
+    count = len(context.rows) if expanded is None else len(expanded)
     return ShuffledEpochs(context.seed, count, context.batch, context.steps)
 
 
@@ -174,6 +180,49 @@ class NestedChunks:
         together = np.concatenate(places)
         _, first = np.unique(together, return_index=True)
         return self.ranking[together[np.sort(first)]]
+
+
+@dataclass(frozen=True)
+class StagedPools:
+    """Shuffled epochs of some units until a step, then new shuffled epochs of all.
+
+    Attributes:
+        seed: of the run.
+        first: units of the first stage, (F,).
+        count: all units.
+        until: optimizer steps of the first stage.
+        batch: units a step.
+        steps: of the run.
+    """
+
+    seed: int
+    first: np.ndarray
+    count: int
+    until: int
+    batch: int
+    steps: int
+
+    @property
+    def units(self) -> int:
+        """Those of both stages."""
+        return self.count if self.steps > self.until else len(self.first)
+
+    def indices(self, step: int, rows: Sequence[int]) -> tuple[int, ...]:
+        """See DataOrder."""
+        stage = int(step >= self.until)
+        size, start = (self.count, self.until) if stage else (len(self.first), 0)
+        places = [divmod((step - start) * self.batch + row, size) for row in rows]
+        drawn = [int(_permutation((self.seed, stage, epoch), size)[offset]) for epoch, offset in places]
+        return tuple(drawn) if stage else tuple(int(self.first[place]) for place in drawn)
+
+    def met(self) -> np.ndarray:
+        """First stage first, each unit where it is met first."""
+        early = min(self.steps, self.until)
+        alone = self.first[_permutation((self.seed, 0, 0), len(self.first))[: early * self.batch]]
+        later = _permutation((self.seed, 1, 0), self.count)[: (self.steps - early) * self.batch]
+        together = np.concatenate([alone, later])
+        _, first = np.unique(together, return_index=True)
+        return together[np.sort(first)]
 
 
 @lru_cache(maxsize=4)

@@ -35,6 +35,10 @@ class LoopConfig:
     """Largest norm of the whole gradient; inf for none."""
     precision: Literal["fp32", "fp16", "bf16"]
     """Of the forward passes; trained weights are always kept in fp32."""
+    lower_after: int | None = None
+    """Optimizer steps after which the learning rate is multiplied by `lower_to`; none for never."""
+    lower_to: float = 1.0
+    """Share of the scheduled learning rate that is left then, above 0 to 1."""
     seed: int = 0
     """Order of the data, timesteps, noise, initial adapters."""
     micro_batch: int | None = None
@@ -51,7 +55,7 @@ class LoopConfig:
     """One of accelerate's trackers, such as tensorboard or wandb; none for OUT/metrics.jsonl alone."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "checkpoint_every", "micro_batch", "lora_rank"):
+        for name in ("steps", "batch", "checkpoint_every", "micro_batch", "lora_rank", "lower_after"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} = {value} must be at least 1.")
@@ -64,6 +68,11 @@ class LoopConfig:
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} = {getattr(self, name)} must be from 0 to below 1.")
+        if not 0 < self.lower_to <= 1 or (self.lower_after is None and self.lower_to != 1):
+            raise UsageError(
+                f"lower_to = {self.lower_to} is the share of the learning rate that is left after lower_after = "
+                f"{self.lower_after} steps. Give a share above 0 and at most 1, and a number of steps."
+            )
         if not 0 <= self.warm_up <= 1:
             raise UsageError(f"warm_up = {self.warm_up} is a share of the steps. Give a number from 0 to 1.")
 
@@ -95,8 +104,9 @@ def learning_rate(cfg: LoopConfig, step: int) -> float:
     0: ours). The linear decay reaches zero just after the last step.
     """
     warm = warm_up_steps(cfg)
+    lr = cfg.lr if cfg.lower_after is None or step < cfg.lower_after else cfg.lr * cfg.lower_to
     if step < warm:
-        return cfg.lr * (step + 1) / warm
+        return lr * (step + 1) / warm
     if cfg.schedule == "constant":
-        return cfg.lr
-    return cfg.lr * (cfg.steps - step) / (cfg.steps - warm)
+        return lr
+    return lr * (cfg.steps - step) / (cfg.steps - warm)

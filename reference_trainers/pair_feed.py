@@ -14,15 +14,18 @@ from prefbench.reference_trainers.disk_cache import DiskCache, cache_folder
 from prefbench.reference_trainers.draws import Draws, MicroBatch
 from prefbench.reference_trainers.encodings import EncodingPlan, Encodings, ImageRef
 from prefbench.reference_trainers.memory_cache import MemoryCache
-from prefbench.reference_trainers.method import Condition, ImageBatch, PairBatch
+from prefbench.reference_trainers.method import Condition, ImageBatch, PairBatch, RankBatch
 from prefbench.reference_trainers.preferences.image_tensors import image_tensor
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
 from prefbench.reference_trainers.preferences.opening import DataConfig
+from prefbench.reference_trainers.preferences.ranked_lists import RankedLists
 from prefbench.reference_trainers.preferences.single_images import SingleImages
 
 __all__ = ["PairFeed"]
 
 SIDES = ("winner", "loser")
+LIST_STRIDE = 1 << 20
+"""Image p of the list at row r of a batch draws its pixels and latent as row r * LIST_STRIDE + p."""
 
 
 class PairFeed:
@@ -36,8 +39,9 @@ class PairFeed:
         seed: of the draws.
         device: where batches go.
         uses_loser: whether rejected images are wanted.
-        met: units that the whole run meets (indices into `rows`, or into `images`); a cache holds no other.
-        images: the images of the rows one by one, for batches of single images; None for pairs.
+        met: units that the whole run meets (indices into `rows`, `images` or `lists`); a cache holds no other.
+        images: the images of the rows one by one, for batches of single images; else None.
+        lists: the images of the rows as lists, for batches of lists; else None.
         scorers: whose scores a batch of pairs carries.
 
     Raises:
@@ -56,10 +60,11 @@ class PairFeed:
         uses_loser: bool,
         met: np.ndarray,
         images: SingleImages | None = None,
+        lists: RankedLists | None = None,
         scorers: Sequence[str] = (),
     ) -> None:
         self._backbone, self._pairs, self._cfg, self._seed, self._device = backbone, pairs, cfg, seed, device
-        self._rows, self._images = rows, images
+        self._rows, self._images, self._lists = rows, images, lists
         self._uses_loser = uses_loser
         self._resolution = cfg.resolution or backbone.resolution
         self._scores = _scores_of(pairs, scorers)
@@ -72,14 +77,22 @@ class PairFeed:
             on_disk = cfg.cache == "disk"
             self._cache = DiskCache(plan, cache_folder(cfg.cache_dir)) if on_disk else MemoryCache(plan)
 
+    def images(self, units: np.ndarray) -> list[ImageRef]:
+        """Every image that the batches of these units read."""
+        return [ref for _, refs in self._references(units) for ref in refs]
+
     def stream(
         self, plan: Iterable[MicroBatch]
-    ) -> Iterator[tuple[MicroBatch, PairBatch | ImageBatch, Draws]]:
+    ) -> Iterator[tuple[MicroBatch, PairBatch | ImageBatch | RankBatch, Draws]]:
         """The batches of the plan, in its order."""
         for micro, pixels in self._with_pixels(plan):
             draws = Draws(self._seed, micro.step, micro.rows, self._device)
             references = self._references(micro.indices)
-            latents = {role: self._latents(role, refs, pixels, draws) for role, refs in references}
+            own = self._image_draws(micro, self._device)
+            latents = {role: self._latents(role, refs, pixels, own) for role, refs in references}
+            if self._lists is not None:
+                yield micro, self._ranked(self._lists, micro, latents["ranked"], draws), draws
+                continue
             rows = [ref.pair for ref in references[0][1]]
             condition = self._condition(rows, draws)
             if self._images is not None:
@@ -96,11 +109,31 @@ class PairFeed:
             )
             yield micro, batch, draws
 
+    def _ranked(self, lists: RankedLists, micro: MicroBatch, latents: Tensor, draws: Draws) -> RankBatch:
+        held = [lists.images(index) for index in micro.indices]
+        place = torch.repeat_interleave(torch.tensor([len(images) for images in held])).to(self._device)
+        condition = self._condition([int(lists.pair[images[0]]) for images in held], draws)
+        value = self._placed(np.concatenate([lists.value[list(images)] for images in held]))
+        return RankBatch(latents, place, value, {name: each[place] for name, each in condition.items()})
+
+    def _image_draws(self, micro: MicroBatch, device: torch.device) -> Draws:
+        """Draws with one row an image: of pairs and single images, the row of the batch."""
+        rows = micro.rows
+        if self._lists is not None:
+            held = zip(rows, (len(self._lists.images(index)) for index in micro.indices), strict=True)
+            rows = tuple(row * LIST_STRIDE + place for row, count in held for place in range(count))
+        return Draws(self._seed, micro.step, rows, device)
+
     def _placed(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).float().to(self._device)
 
     def _references(self, indices: Iterable[int]) -> list[tuple[str, list[ImageRef]]]:
-        """Role of an image in the batch ("winner", "loser", "image") and, in order, which images have it."""
+        """Role of an image in the batch ("winner", "loser", "image", "ranked") and, in order, which images have it."""
+        if self._lists is not None:
+            places = [place for index in indices for place in self._lists.images(int(index))]
+            return [
+                ("ranked", [ImageRef(int(self._lists.pair[i]), int(self._lists.side[i])) for i in places])
+            ]
         if self._images is not None:
             pair, side = self._images.pair, self._images.side
             return [("image", [ImageRef(int(pair[i]), int(side[i])) for i in indices])]
@@ -132,7 +165,7 @@ class PairFeed:
                     pending.cancel()
 
     def _decode(self, micro: MicroBatch) -> dict[str, Tensor]:
-        draws = Draws(self._seed, micro.step, micro.rows)
+        draws = self._image_draws(micro, torch.device("cpu"))
         readers = (self._pairs.winner, self._pairs.loser)
         out = {}
         for role, refs in self._references(micro.indices):

@@ -28,7 +28,7 @@ from torch import Tensor
 from prefbench.bench.exceptions import UsageError
 from prefbench.reference_trainers.draws import Draws
 from prefbench.reference_trainers.errors import add_noise, mse_per_image
-from prefbench.reference_trainers.method import ImageBatch, Nets, PairBatch
+from prefbench.reference_trainers.method import ImageBatch, Nets, PairBatch, RankBatch
 
 __all__ = ["MovingReference", "ReferenceConfig", "ReferenceRule", "parse_reference", "prediction_divergence"]
 
@@ -174,17 +174,20 @@ class MovingReference:
 
 
 @torch.no_grad()
-def prediction_divergence(nets: Nets, batch: PairBatch | ImageBatch, draws: Draws) -> Tensor:
+def prediction_divergence(nets: Nets, batch: PairBatch | ImageBatch | RankBatch, draws: Draws) -> Tensor:
     """Mean over images and elements of (policy - reference)^2 at one fresh timestep and noise a row, 0-d.
 
-    Winner and loser of a pair share both. In squared units of the prediction, so that it compares with a cap such as
-    0.005 whatever the latent's size. Ours: the published quantity is known by its bound alone.
+    Winner and loser of a pair, and the images of a list, share both. In squared units of the prediction, so that it
+    compares with a cap such as 0.005 whatever the latent's size. Ours: the published quantity is known by its bound
+    alone.
     """
     if nets.reference is None:
         raise ValueError("a divergence needs nets.reference")
-    images = (batch.latents, None) if isinstance(batch, ImageBatch) else (batch.winner, batch.loser)
+    images = (batch.winner, batch.loser) if isinstance(batch, PairBatch) else (batch.latents, None)
     noise = draws.normal("divergence_noise", tuple(images[0].shape[1:]))
     timesteps = draws.integers("divergence_timestep", len(nets.alphas_cumprod))
+    if isinstance(batch, RankBatch):
+        noise, timesteps = noise[batch.place], timesteps[batch.place]
     squares = []
     for latents in images:
         if latents is not None:

@@ -26,6 +26,8 @@ METHODS: Registry[Method] = Registry(
         "dpo_qsd": "prefbench.reference_trainers.dpo_qsd:METHOD",
         "fifa": "prefbench.reference_trainers.fifa:METHOD",
         "balanced_dpo": "prefbench.reference_trainers.balanced_dpo:METHOD",
+        "semi_dpo": "prefbench.reference_trainers.semi_dpo:METHOD",
+        "rank_dpo": "prefbench.reference_trainers.rank_dpo:METHOD",
     },
     group="prefbench.methods",
 )

@@ -185,7 +185,7 @@ METHOD = Method(
                     1000.0, "ours: as diffusion_dpo, so that the reference and the timesteps differ"
                 ),
                 "reference": Constant(
-                    "refresh:16", "ours: the least of the published, for a run of 150 steps"
+                    "refresh:16", "ours: the least of the published, for a run of 120 steps"
                 ),
             },
             "miniature-lora": {"kappa": Constant(1500.0, "ours: as diffusion_dpo")},

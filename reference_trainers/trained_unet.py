@@ -20,6 +20,7 @@ from prefbench.reference_trainers.ema import WeightAverage
 from prefbench.reference_trainers.loop_config import LoopConfig
 from prefbench.reference_trainers.method import Condition, Denoiser, Nets
 from prefbench.reference_trainers.reference_policy import MovingReference, ReferenceRule
+from prefbench.reference_trainers.teacher import Teacher
 
 __all__ = ["LORA_TARGETS", "TrainedUnet", "weights_sha256"]
 
@@ -75,6 +76,7 @@ class TrainedUnet:
         unet: the network in training.
         shadows: moving averages of its weights, in the order of `shadow_decays`.
         reference: the weights of a reference that moves; None where it is fixed or not needed.
+        teacher: a frozen copy of the policy; None where the method has none.
 
     Args:
         backbone: its UNet becomes the policy.
@@ -84,6 +86,7 @@ class TrainedUnet:
         needs_reference: whether the method asks for one.
         rule: when the reference moves.
         shadow_decays: one moving average of the policy for each.
+        taught: whether the method has a teacher.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class TrainedUnet:
         needs_reference: bool,
         rule: ReferenceRule = FIXED,
         shadow_decays: tuple[float, ...] = (),
+        taught: bool = False,
     ) -> None:
         self.unet = backbone.unet
         self._backbone = backbone
@@ -114,6 +118,7 @@ class TrainedUnet:
             self.unet.enable_gradient_checkpointing()
         trained = self.trainable()
         self.shadows = tuple(WeightAverage(decay, trained) for decay in shadow_decays)
+        self.teacher = Teacher(trained) if taught else None
         self.reference: MovingReference | None = None
         if needs_reference and rule.kind != "fixed":
             self.reference = MovingReference(rule, trained, keep_start=not self._lora)
@@ -138,10 +143,12 @@ class TrainedUnet:
         return {name: value for name, value in self.unet.named_parameters() if value.requires_grad}
 
     def moving_state(self) -> dict[str, Tensor]:
-        """Shadows and reference as tensors by name; empty where nothing but the policy moves."""
+        """Shadows, teacher and reference as tensors by name; empty where nothing but the policy moves."""
         state = {
             f"shadow{i}.{k}": v for i, shadow in enumerate(self.shadows) for k, v in shadow.state().items()
         }
+        if self.teacher is not None:
+            state |= {f"teacher.{name}": value for name, value in self.teacher.state().items()}
         if self.reference is not None:
             state |= {f"reference.{name}": value for name, value in self.reference.state().items()}
         return state
@@ -154,11 +161,13 @@ class TrainedUnet:
         """
         for i, shadow in enumerate(self.shadows):
             shadow.load_state(_under(f"shadow{i}.", state))
+        if self.teacher is not None:
+            self.teacher.load_state(_under("teacher.", state), self.unet.device)
         if self.reference is not None:
             self.reference.load_state(_under("reference.", state), self.unet.device)
 
-    def _shadow(self, average: WeightAverage) -> Denoiser:
-        weighted = _WithWeights(self.unet, average.weights)
+    def _frozen_policy(self, copied: WeightAverage | Teacher) -> Denoiser:
+        weighted = _WithWeights(self.unet, copied.weights)
 
         @torch.no_grad()
         def shadow(noisy: Tensor, timesteps: Tensor, condition: Condition) -> Tensor:
@@ -194,5 +203,7 @@ class TrainedUnet:
             reference=reference if self._needs_reference else None,
             alphas_cumprod=backbone.alphas_cumprod,
             prediction_type=backbone.prediction_type,
-            shadows=tuple(self._shadow(average) for average in self.shadows),
+            shadows=tuple(self._frozen_policy(average) for average in self.shadows),
+            teacher=None if self.teacher is None else self._frozen_policy(self.teacher),
+            measured={} if self.teacher is None else self.teacher.measured,
         )

@@ -18,12 +18,12 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.exceptions import DivergedError, UsageError
 from prefbench.reference_trainers.backbones.backbone import Backbone
 from prefbench.reference_trainers.data_order import DataOrder, OrderContext
-from prefbench.reference_trainers.draws import Draws, micro_batches
+from prefbench.reference_trainers.draws import Draws, MicroBatch, micro_batches
 from prefbench.reference_trainers.loop_config import ADAM_EPSILON, LoopConfig, learning_rate
-from prefbench.reference_trainers.method import ImageBatch, Method, Nets, PairBatch
+from prefbench.reference_trainers.method import ImageBatch, Method, Nets, PairBatch, RankBatch
 from prefbench.reference_trainers.pair_feed import PairFeed
 from prefbench.reference_trainers.pair_loss import PairLoss
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
@@ -33,8 +33,9 @@ from prefbench.reference_trainers.reference_policy import prediction_divergence
 from prefbench.reference_trainers.registry import load_method
 from prefbench.reference_trainers.trained_unet import TrainedUnet
 
-__all__ = ["OfflineRun", "prepare_run", "training_steps"]
+__all__ = ["OfflineRun", "check_settings", "prepare_run", "training_steps"]
 
+AnyBatch = PairBatch | ImageBatch | RankBatch
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -56,7 +57,8 @@ class OfflineRun:
     reference_cap: float | None = None
 
 
-def _accelerator(precision: str) -> Accelerator:
+def _accelerator(recipe: Recipe) -> Accelerator:
+    precision = recipe.loop.precision
     # accelerate keeps the first precision of a process for ever; a demo trains several times in one process.
     AcceleratorState._reset_state()
     try:
@@ -67,8 +69,9 @@ def _accelerator(precision: str) -> Accelerator:
         ) from None
     if precision == "fp16" and accelerator.scaler is None:
         raise UsageError(
-            f"precision = fp16 on {accelerator.device.type}: gradients would not be scaled and would vanish. "
-            "Set precision=bf16 or fp32, or train on a GPU."
+            f"precision = fp16 on {accelerator.device.type}: gradients would not be scaled and would vanish. fp16 is "
+            f"what {recipe.sources['precision']} says (recipe {recipe.name!r}); change it by --precision fp32 (or bf16), "
+            "or train on a GPU."
         )
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if launched != accelerator.num_processes:
@@ -79,10 +82,19 @@ def _accelerator(precision: str) -> Accelerator:
     return accelerator
 
 
+def check_settings(recipe: Recipe) -> None:
+    """What this machine and its processes cannot do, known before data and networks are opened.
+
+    Raises:
+        UsageError: a precision that the device lacks, or a batch that cannot be shared out.
+    """
+    recipe.loop.micro_batch_for(_accelerator(recipe).num_processes)
+
+
 def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> OfflineRun:
     """Networks, optimizer and data of a run, before its first step."""
     method, loop = load_method(recipe.method), recipe.loop
-    accelerator = _accelerator(loop.precision)
+    accelerator = _accelerator(recipe)
     device, dtype = accelerator.device, DTYPES[loop.precision]
     backbone.to(device, dtype)
     trained = TrainedUnet(
@@ -93,6 +105,7 @@ def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> O
         needs_reference=method.needs_reference,
         rule=recipe.reference.rule,
         shadow_decays=method.shadow_decays(recipe.config),
+        taught=method.teaching is not None,
     )
     optimizer = torch.optim.AdamW(
         trained.trainable().values(),
@@ -103,8 +116,9 @@ def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> O
     )
     rows = method.prepare(pairs)
     images = single_images(pairs, rows) if method.unit == "image" else None
+    lists = None if method.lists is None else method.lists(pairs, rows, recipe.config)
     order = method.order(
-        OrderContext(pairs, rows, images, recipe.config, seed=loop.seed, batch=loop.batch, steps=loop.steps)
+        OrderContext(pairs, rows, images, recipe.config, loop.seed, loop.batch, loop.steps, lists)
     )
     feed = PairFeed(
         backbone,
@@ -116,6 +130,7 @@ def prepare_run(recipe: Recipe, backbone: Backbone, pairs: PreferencePairs) -> O
         uses_loser=method.uses_loser,
         met=order.met(),
         images=images,
+        lists=lists,
         scorers=method.scorers(recipe.config),
     )
     model, optimizer = accelerator.prepare(trained.unet, optimizer)
@@ -161,8 +176,8 @@ def _mean_scalars(run: OfflineRun, passes: list[dict[str, Tensor]]) -> tuple[flo
     return whole[names.index("loss")] / (len(passes) * run.accelerator.num_processes), means
 
 
-def _diverged(step: int, what: str, value: float) -> DataError:
-    return DataError(
+def _diverged(step: int, what: str, value: float) -> DivergedError:
+    return DivergedError(
         f"Step {step}: the {what} is {value}. Training stopped before this step changed any weight, and the "
         "last saved state is kept. Lower lr or raise warm_up (a resume needs the same settings: give another "
         "--out); with precision=fp16 try bf16 or fp32; or look for images and latents that are not finite."
@@ -183,7 +198,7 @@ def _update(run: OfflineRun, step: int, loss: float) -> float | None:
     return norm if math.isfinite(norm) else None
 
 
-def _after_update(run: OfflineRun, step: int, batch: PairBatch | ImageBatch, draws: Draws) -> dict[str, Any]:
+def _after_update(run: OfflineRun, step: int, batch: AnyBatch, draws: Draws) -> dict[str, Any]:
     """Shadows and reference follow the policy after optimizer step number `step`; what to log of it."""
     trained = run.trained.trainable()
     for shadow in run.trained.shadows:
@@ -206,11 +221,30 @@ def _after_update(run: OfflineRun, step: int, batch: PairBatch | ImageBatch, dra
     return metrics
 
 
+def _teach(run: OfflineRun, done: int, micro_batch: int) -> None:
+    """The policy after `done` steps becomes the teacher and is measured, where the method says so.
+
+    Every process measures the same pairs. Their rows follow those of the batch, so that they draw numbers of their own.
+    """
+    teaching, teacher = run.method.teaching, run.trained.teacher
+    if teaching is None or teacher is None or done == run.loop.steps or not teaching.due(run.config, done):
+        return
+    teacher.take(run.trained.trainable())
+    units = teaching.probe(run.order, done, run.config)
+    cuts = [range(i, min(i + micro_batch, len(units))) for i in range(0, len(units), micro_batch)]
+    plan = [
+        MicroBatch(done, tuple(run.loop.batch + i for i in cut), tuple(int(units[i]) for i in cut), last=True)
+        for cut in cuts
+    ]
+    batches = ((batch, draws) for _, batch, draws in run.feed.stream(plan))
+    teacher.measured.update(teaching.measure(run.nets, batches, run.config))
+
+
 def training_steps(run: OfflineRun, first_step: int = 0) -> Iterator[dict[str, Any]]:
     """Make the optimizer steps from `first_step` on; yields the line of metrics.jsonl after each.
 
     Raises:
-        DataError: the loss or the gradient is not finite; raised before the optimizer steps.
+        DivergedError: the loss or the gradient is not finite; raised before the optimizer steps.
     """
     accelerator, loop = run.accelerator, run.loop
     micro_batch = loop.micro_batch_for(accelerator.num_processes)
@@ -239,6 +273,7 @@ def training_steps(run: OfflineRun, first_step: int = 0) -> Iterator[dict[str, A
         mean_loss, means = _mean_scalars(run, passes)
         norm = _update(run, micro.step, mean_loss)
         moved = _after_update(run, micro.step + 1, batch, draws)
+        _teach(run, micro.step + 1, micro_batch)
         passes.clear()
         now = time.perf_counter()
         yield {
