@@ -8,8 +8,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from prefbench.reference_trainers.recipes import Recipe
+    from prefbench.reference_trainers.selection.composition import Composition
 
 __all__ = ["compose_and_write"]
+
+DATA_SETTINGS = ("ties", "flip", "flip_seed", "image_folder", "cache_dir")
+"""Settings of the data that labels and selection depend on."""
 
 
 def compose_and_write(
@@ -49,6 +53,8 @@ def compose_and_write(
     values, sources = given_settings(config, [], options)
     name = recipe or ("miniature" if is_miniature(data) else "launcher")
     resolved = resolve_recipe("diffusion_dpo", name, constants_of(values, sources))
+    _refuse_settings_of_training(options)
+    _refuse_overwriting(out, data, config, resolved.composition)
     console = Console()
     if dry_run:
         _print_plan(console, data, resolved)
@@ -66,6 +72,35 @@ def compose_and_write(
     for line in summary_lines(composition_card(composed, resolved.composition)):
         console.print(line, markup=False, highlight=False)
     console.print(f"\nReasons for every pair: {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _refuse_settings_of_training(options: Mapping[str, Any]) -> None:
+    """Nothing is trained, so an option such as --lr would do nothing; in a file shared with train it may stand."""
+    import dataclasses
+
+    from prefbench.bench.exceptions import UsageError
+    from prefbench.reference_trainers.selection.composition import Composition
+
+    read = {field.name for field in dataclasses.fields(Composition)} | set(DATA_SETTINGS)
+    for name, value in options.items():
+        if value is not None and name not in read:
+            raise UsageError(
+                f"--{name.replace('_', '-')} is a setting of training and has no effect on labels and selection. Leave it out."
+            )
+
+
+def _refuse_overwriting(out: Path, data: str, config: Path | None, cfg: "Composition") -> None:
+    from prefbench.bench.exceptions import UsageError
+
+    files = (spec.removeprefix("file:") for spec in (cfg.labels, cfg.select, cfg.text_quality or ""))
+    for name in (data, config, cfg.scores, *files):
+        if not name:
+            continue
+        path = Path(name).expanduser().resolve()
+        if path == out.resolve() or (path.is_dir() and path == out.resolve().parent):
+            raise UsageError(
+                f"--out {out} would overwrite {name}, or stand among the data in it. Give another name."
+            )
 
 
 def _print_plan(console: "Console", data: str, recipe: "Recipe") -> None:

@@ -38,7 +38,7 @@ def _rows(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[object, object
         ranks = entry[label] if label else None
         if label == "human_preference":
             # 1 is preferred, so it ranks above 0; anything else is no label.
-            values = ranks if isinstance(ranks, list) else [None]
+            values: list[Any] = ranks if isinstance(ranks, list) else [None]
             ranks = [2 - value for value in values] if all(value in (0, 1) for value in values) else None
         yield entry.get("prompt"), entry[paths] if paths else None, ranks
 

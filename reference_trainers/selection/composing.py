@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from prefbench.bench.exceptions import DataError
+from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs, flip_labels
 from prefbench.reference_trainers.preferences.opening import DataConfig, open_preferences
-from prefbench.reference_trainers.selection.composition import Composition
+from prefbench.reference_trainers.selection.composition import SELECTIONS, Composition
 from prefbench.reference_trainers.selection.image_scores import ImageScores, Loader, score_pairs
 from prefbench.reference_trainers.selection.labelling import label_pairs
 from prefbench.reference_trainers.selection.labels import LabelOutcome
@@ -21,7 +21,7 @@ from prefbench.reference_trainers.selection.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.pair_subset import refuse_ties, subset
 from prefbench.reference_trainers.selection.ranking import Selection
 from prefbench.reference_trainers.selection.scores_table import read_scores
-from prefbench.reference_trainers.selection.selecting import select_pairs
+from prefbench.reference_trainers.selection.selecting import pairs_to_keep, select_pairs
 from prefbench.reference_trainers.selection.stages import Stages, silent
 from prefbench.reference_trainers.selection.text_ratings import TextRatings
 from prefbench.scorers.registry import load_scorer
@@ -59,6 +59,31 @@ def scorers_needed(cfg: Composition, wanted: Sequence[str] = ()) -> tuple[str, .
     return tuple(dict.fromkeys((*cfg.label_scorers, *cfg.selection_scorers, *wanted)))
 
 
+def _check_before_scoring(pairs: LabelledPairs, cfg: Composition, needed: Sequence[str]) -> None:
+    """What can be known before hours of scoring."""
+    named = {"labels": cfg.labels, "select": cfg.select, "text_quality": cfg.text_quality or ""}
+    paths = {what: spec.removeprefix("file:") for what, spec in named.items() if spec.startswith("file:")}
+    if cfg.scores is not None:
+        paths["scores"] = cfg.scores
+        if not needed:
+            raise UsageError(
+                f"scores = {cfg.scores} has no effect: neither labels = {cfg.labels} nor select = {cfg.select} (control = "
+                f"{cfg.control}) reads scores. Leave it out."
+            )
+    for what, path in paths.items():
+        if not Path(path).expanduser().is_file():
+            raise DataError(f"{what}: there is no file {path}. Check the path.")
+    if cfg.labels != "human":
+        refuse_ties(pairs, f"labels = {cfg.labels}")
+    if cfg.select in SELECTIONS:
+        count = pairs_to_keep(pairs, cfg)
+        if not 1 <= count <= len(pairs):
+            raise DataError(
+                f"select = {cfg.select} is to keep {count} pairs (keep = {cfg.keep}), and {pairs.source} has {len(pairs)}. "
+                "Give another keep."
+            )
+
+
 def compose(
     pairs: LabelledPairs,
     cfg: Composition,
@@ -90,8 +115,7 @@ def compose(
     """
     data_sha256 = pairs.sha256
     needed = scorers_needed(cfg, wanted)
-    if cfg.labels != "human":
-        refuse_ties(pairs, f"labels = {cfg.labels}")
+    _check_before_scoring(pairs, cfg, needed)
     scores: dict[str, ImageScores] = {}
     with MeasureCache(cache_dir) as cache:
         if needed and cfg.scores:

@@ -22,6 +22,13 @@ AGGREGATIONS = ("majority", "random", "vanilla", "normalised")
 """Rules that make one label of an electorate's scores."""
 SELECTIONS = ("qsd", "fifa", "margin", "random")
 """Rules that rank pairs; "file:PATH" takes the rows of a table instead."""
+EXAMPLES = {
+    "keep": "5% or 4000",
+    "keep_of": "pairs",
+    "select_scorer": "pickscore",
+    "psi_scale": "cosine",
+    "text_quality": "llm:MODEL (with --llm-url), file:RATINGS.csv or, in the miniature world, grammar",
+}
 KEEP = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<percent>%?)")
 
 
@@ -193,11 +200,14 @@ class Composition:
         if self.needs_texts:
             texts = ("quality_weight", "diversity_weight", "neighbour", "text_quality", "text_embedding")
             self._need(select, texts)
-            if self.text_quality is not None and self.text_quality.startswith("llm:") and not self.llm_url:
+            if (self.text_quality or "").startswith("llm:") and not self.llm_url:
                 raise UsageError(
                     f"text_quality = {self.text_quality} needs llm_url, the address of an OpenAI-compatible server: "
                     "llm_url=http://127.0.0.1:8000/v1, say. Or give finished ratings: text_quality=file:ratings.csv."
                 )
+        kind, _, rest = (self.text_quality or "grammar").partition(":")
+        if (kind in ("llm", "file")) != bool(rest) or kind not in ("llm", "file", "grammar"):
+            raise unknown_name("text_quality", self.text_quality or "", ["llm:MODEL", "file:PATH", "grammar"])
         if self.neighbour is not None and self.neighbour < 1:
             raise UsageError(f"neighbour = {self.neighbour} must be at least 1.")
         for name in ("quality_weight", "diversity_weight"):
@@ -208,7 +218,10 @@ class Composition:
     def _need(self, what: str, names: Sequence[str]) -> None:
         absent = [name for name in names if getattr(self, name) is None]
         if absent:
-            raise UsageError(f"select = {what} needs a value for {', '.join(absent)}.")
+            example = EXAMPLES.get(absent[0], "VALUE")
+            raise UsageError(
+                f"select = {what} needs a value for {', '.join(absent)}. Give it as --{absent[0].replace('_', '-')} {example}."
+            )
 
 
 def _check_scorers(names: Sequence[str], where: str) -> None:

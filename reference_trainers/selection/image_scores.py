@@ -63,10 +63,8 @@ def _logit_scale(scorer: Scorer) -> float | None:
 
 def _read(pairs: LabelledPairs, i: int, side: int) -> Image.Image:
     image = pairs.image(int(pairs.rows[i]), side)
-    # What an error of a scorer calls the image.
-    image.filename = (
-        f"image {side} of row {int(pairs.rows[i]) + 1} ({pairs.image_names(int(pairs.rows[i]), side)})"  # type: ignore[attr-defined]
-    )
+    name = f"image {side} of row {int(pairs.rows[i]) + 1} ({pairs.image_names(int(pairs.rows[i]), side)})"
+    image.filename = name  # type: ignore[attr-defined]  # what an error of a scorer calls the image
     return image
 
 
@@ -79,16 +77,21 @@ def _score_chunk(
     scorer: Scorer,
     pairs: LabelledPairs,
     chunk: Sequence[tuple[int, int]],
-    pixels: dict[tuple[int, int], str],
+    pixels: np.ndarray,
     cache: MeasureCache,
 ) -> list[float]:
-    """Scores of the chunk's images in order; what is not in the cache is scored and put there."""
+    """Scores of the chunk's images in order; what is not in the cache is scored and put there.
+
+    `pixels`, (N, 2), holds the hashes of images that were seen; empty ones are filled in.
+    """
     images: dict[tuple[int, int], Image.Image] = {}
     for place in chunk:
-        if place not in pixels:
+        if not pixels[place]:
             images[place] = _read(pairs, *place)
             pixels[place] = pixels_sha256(images[place])
-    keys = [score_key(pixels[place], pairs.prompt(place[0]), scorer.info.fingerprint) for place in chunk]
+    keys = [
+        score_key(pixels[place].decode(), pairs.prompt(place[0]), scorer.info.fingerprint) for place in chunk
+    ]
     known = cache.get(keys)
     missing = {key: place for key, place in zip(keys, chunk, strict=True) if key not in known}
     if missing:
@@ -130,7 +133,7 @@ def score_pairs(
         UsageError, MissingWeightsError: an unknown scorer or absent weights.
     """
     found: dict[str, ImageScores] = {}
-    pixels: dict[tuple[int, int], str] = {}
+    pixels = np.zeros((len(pairs), 2), dtype="S64")  # sha256 in hex: 128 MB for a million pairs
     for name in dict.fromkeys(names):
         scorer = load_scorer(name, device=device) if load is load_scorer else load(name)
         values = np.empty((len(pairs), 2))

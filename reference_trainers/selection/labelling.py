@@ -53,7 +53,7 @@ def _from_file(path: Path, pairs: LabelledPairs, data_sha256: str) -> LabelOutco
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         raise DataError(
-            f"labels {path}, row {int(pairs.rows[at]) + 1}: winner is {table['winner'].iloc[at]!r}, not 0 or 1. Leave it "
+            f"labels {path}, row {int(pairs.rows[at]) + 1}: winner is {table['winner'].iloc[at]}, not 0 or 1. Leave it "
             "empty where there is no label."
         )
     kept = ~np.isnan(winner)

@@ -17,6 +17,8 @@ __all__ = ["KEY_VARIABLE", "LlmServer", "UnansweredError"]
 KEY_VARIABLE = "OPENAI_API_KEY"
 """Sent as a bearer token where it is set; local servers need none."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+LONGEST_ASKED_PAUSE_S = 600.0
+"""A server that asks for a longer one (Retry-After) gets this."""
 MAX_TOKENS = 2048
 """Enough for a model that thinks before it answers."""
 REFUSED_MODEL_OR_KEY = (401, 403, 404)
@@ -48,11 +50,17 @@ class LlmServer:
     _stopped: threading.Event = field(init=False, repr=False, default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
+        try:
+            url = httpx.URL(self.url)
+        except httpx.InvalidURL:
+            url = httpx.URL("")
+        if url.scheme not in ("http", "https") or not url.host:
             raise UsageError(f"llm_url = {self.url!r} is no address. Write http://127.0.0.1:8000/v1, say.")
         key = os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx.Client(timeout=self.timeout_s, headers=headers)
+        # How many prompts are asked at once is the caller's choice.
+        limits = httpx.Limits(max_connections=None)
+        self._client = httpx.Client(timeout=self.timeout_s, headers=headers, limits=limits)
 
     def close(self) -> None:
         """End the connections and the pauses between tries."""
@@ -82,7 +90,7 @@ class LlmServer:
                         "max_tokens": MAX_TOKENS,
                     },
                 )
-            except httpx.ConnectError as error:
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 reason = f"unreachable: {error}"
                 continue
             except httpx.TimeoutException:
@@ -106,8 +114,8 @@ class LlmServer:
         raise UnansweredError(f"{reason} ({self.attempts} tries)")
 
     def _pause(self, attempt: int, at_least_s: float) -> None:
-        pause = max(self.first_pause_s * 2 ** (attempt - 1), at_least_s)
-        if self._stopped.wait(min(pause, LONGEST_PAUSE_S)):
+        own = min(self.first_pause_s * 2 ** (attempt - 1), LONGEST_PAUSE_S)
+        if self._stopped.wait(max(own, min(at_least_s, LONGEST_ASKED_PAUSE_S))):
             raise UnansweredError("interrupted")
 
     def _reason(self, response: httpx.Response) -> str:
@@ -129,12 +137,13 @@ class LlmServer:
 def _content(response: httpx.Response) -> str | None:
     try:
         content = response.json()["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
         return None
-    return content if isinstance(content, str) else None
+    # Half of a surrogate pair, which JSON can name, is no text that could be kept.
+    return content.encode("utf-8", "replace").decode() if isinstance(content, str) else None
 
 
 def _seconds(response: httpx.Response) -> float:
-    """The pause that the server asks for, 0 if none."""
+    """The pause that the server asks for, 0 if none; a date instead of seconds counts as none."""
     text = response.headers.get("retry-after", "")
-    return float(text) if text.replace(".", "", 1).isdigit() else 0.0
+    return float(text) if text.isascii() and text.replace(".", "", 1).isdigit() else 0.0

@@ -5,7 +5,8 @@ serves every data set and every run. Values are written as they come: an interru
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ FILE_NAME = "measures.sqlite"
 SCHEMA = 1
 KEYS_A_QUERY = 500
 BUSY_S = 60.0
+HINT = "Name another folder in PREFBENCH_CACHE, or delete the file: everything in it can be made again"
 
 
 class MeasureCache:
@@ -32,24 +34,27 @@ class MeasureCache:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        hint = (
-            "Name another folder in PREFBENCH_CACHE, or delete the file: everything in it can be made again"
-        )
-        try:
+        with self._named():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA):
                 raise DataError(
-                    f"The cache {self.path} has schema {version}, this prefbench knows {SCHEMA}. {hint}."
+                    f"The cache {self.path} has schema {version}, this prefbench knows {SCHEMA}. {HINT}."
                 )
             self._db.execute(
                 "CREATE TABLE IF NOT EXISTS measures (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID"
             )
             self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which file it was that could not be read or written."""
+        try:
+            yield
         except (OSError, sqlite3.Error) as error:
-            raise DataError(f"The cache {self.path} cannot be opened ({error}). {hint}.") from error
+            raise DataError(f"The cache {self.path} cannot be used ({error}). {HINT}.") from error
 
     def __enter__(self) -> Self:
         return self
@@ -65,17 +70,25 @@ class MeasureCache:
         for start in range(0, len(keys), KEYS_A_QUERY):
             part = keys[start : start + KEYS_A_QUERY]
             marks = ",".join("?" * len(part))
-            found |= dict(self._db.execute(f"SELECT key, value FROM measures WHERE key IN ({marks})", part))
+            query = f"SELECT key, value FROM measures WHERE key IN ({marks})"
+            with self._named():
+                found |= dict(self._db.execute(query, part))
         return found
 
     def put(self, values: Mapping[str, float | str | bytes]) -> None:
         """Write all of `values` or none; a key that is there keeps its value."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._named(), self._whole():
             self._db.executemany(
                 "INSERT INTO measures VALUES (?, ?) ON CONFLICT DO NOTHING", list(values.items())
             )
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
             self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk has ended it already
+                self._db.execute("ROLLBACK")
             raise

@@ -56,7 +56,8 @@ def borrowed_constants(
         borrow(*_OWNERS[select])
     labels, own_labels = chosen("labels", "human")
     if labels in AGGREGATIONS and not own_labels:
-        borrow("balanced_dpo", _LABELS)
+        # A tie rule chosen for one electorate is not silently that of another.
+        borrow("balanced_dpo", () if "electorate" in given else _LABELS)
     if chosen("control", "none")[0] == "margin" and "select_scorer" not in presets:
         borrow("fifa", _MARGIN)
     return found

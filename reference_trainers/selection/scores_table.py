@@ -1,12 +1,15 @@
 """Scores of pairs from a table made elsewhere, or by `prefbench select` and `label`: no image is opened.
 
 Columns: `row` (of the source, from 1), `prompt`, and for each scorer NAME_0 and NAME_1, the scores of the two images;
-higher is better. A table that prefbench wrote says which data it is of, and is refused for other data.
+higher is better. A table that prefbench wrote says which data it is of, and is refused for other data; it also says what
+its scorers say of themselves, so that a score has the same scale and direction as when it was computed.
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,16 +19,28 @@ from prefbench.bench.exceptions import DataError
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
 from prefbench.reference_trainers.selection.image_scores import ImageScores
 
-__all__ = ["DATA_KEY", "file_sha256", "read_pair_table", "read_scores"]
+__all__ = ["DATA_KEY", "SCORERS_KEY", "file_sha256", "read_pair_table", "read_scores", "scorers_as_json"]
 
 DATA_KEY = b"prefbench_data_sha256"
 """In the metadata of our Parquet files: sha256 of prompts, human labels and image names."""
+SCORERS_KEY = b"prefbench_scorers"
+"""In the metadata of our Parquet files: JSON, scorer -> what `ImageScores` holds beside the values."""
+STATED = ("scale", "logit_scale", "higher_is_better")
 
 
 def file_sha256(path: Path) -> str:
     """Hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def scorers_as_json(scores: Mapping[str, ImageScores]) -> bytes:
+    """What `read_scores` needs besides the numbers, for the metadata of a table."""
+    return json.dumps({n: {key: getattr(s, key) for key in STATED} for n, s in scores.items()}).encode()
+
+
+def _metadata(path: Path) -> Mapping[bytes, bytes]:
+    return (pq.read_schema(path).metadata or {}) if path.suffix.lower() == ".parquet" else {}
 
 
 def _read(path: Path, columns: Sequence[str], what: str) -> pd.DataFrame:
@@ -78,17 +93,18 @@ def read_pair_table(
         DataError: no such file or column, a row that stands twice, is absent, or has another prompt than the data.
     """
     table = _read(path, ["row", "prompt", *columns], what)
-    if path.suffix.lower() == ".parquet":
-        made_of = (pq.read_schema(path).metadata or {}).get(DATA_KEY)
-        if made_of is not None and made_of.decode() != data_sha256:
-            raise DataError(
-                f"{what} {path} was made of other data than {pairs.source}. Make it again of this data."
-            )
-    rows = pd.to_numeric(table["row"], errors="coerce")
-    if rows.isna().any() or rows.duplicated().any():
-        bad = table["row"][rows.isna() | rows.duplicated()].iloc[0]
+    made_of = _metadata(path).get(DATA_KEY)
+    if made_of is not None and made_of.decode() != data_sha256:
         raise DataError(
-            f"{what} {path}: the row {bad!r} is no number or stands twice. Each row of the data once."
+            f"{what} {path} was made of other data than {pairs.source}, or of its ties dealt with otherwise. Make it again "
+            "of this data."
+        )
+    rows = pd.to_numeric(table["row"], errors="coerce")
+    wrong = ~rows.isin(np.arange(1, pairs.counts.rows + 1)) | rows.duplicated()
+    if wrong.any():
+        raise DataError(
+            f"{what} {path}: the row {table['row'][wrong].iloc[0]} stands twice, or is no row of {pairs.source} (1 to "
+            f"{pairs.counts.rows}). Each row of the data once."
         )
     table = table.set_index(rows.astype(np.int64)).reindex(pairs.rows + 1)
     absent = table["row"].isna().to_numpy()
@@ -98,11 +114,11 @@ def read_pair_table(
             f"{what} {path} lacks {int(absent.sum())} of {len(pairs)} pairs of {pairs.source}; row {first} is the first. "
             "Make the table of the whole data."
         )
-    for i, prompt in enumerate(table["prompt"]):
-        if not absent[i] and prompt != pairs.prompt(i):
+    for i, (prompt, own) in enumerate(zip(table["prompt"].tolist(), pairs.prompts, strict=True)):
+        if prompt != own and not absent[i]:
             raise DataError(
                 f"{what} {path}, row {int(pairs.rows[i]) + 1}: the prompt is {str(prompt)[:60]!r}, and in {pairs.source} it "
-                f"is {pairs.prompt(i)[:60]!r}. The table belongs to other data."
+                f"is {own[:60]!r}. The table belongs to other data."
             )
     return table[list(columns)].reset_index(drop=True)
 
@@ -118,6 +134,9 @@ def read_scores(
     names = list(dict.fromkeys(names))
     columns = [f"{name}_{side}" for name in names for side in (0, 1)]
     table = read_pair_table(path, pairs, columns, data_sha256=data_sha256, what="scores")
+    stated: dict[str, dict[str, Any]] = json.loads(_metadata(path).get(SCORERS_KEY, b"{}"))
+    unstated = {"scale": None, "logit_scale": None}
+    fingerprint = f"table:{file_sha256(path)}"
     found = {}
     for name in names:
         values = np.stack(
@@ -129,7 +148,7 @@ def read_scores(
             i, side = (int(v) for v in broken[0])
             raise DataError(
                 f"scores {path}: {len(broken)} scores of {name} are no finite number; the first is "
-                f"{table[f'{name}_{side}'].iloc[i]!r} for image {side} of row {int(pairs.rows[i]) + 1}. Mend the table."
+                f"{table[f'{name}_{side}'].iloc[i]} for image {side} of row {int(pairs.rows[i]) + 1}. Mend the table."
             )
-        found[name] = ImageScores(name, values, None, None, f"table:{file_sha256(path)}")
+        found[name] = ImageScores(name, values, fingerprint=fingerprint, **stated.get(name, unstated))
     return found

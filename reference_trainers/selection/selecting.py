@@ -18,7 +18,7 @@ from prefbench.reference_trainers.selection.text_diversity import distinct, text
 from prefbench.reference_trainers.selection.text_embedding import embed_texts, open_text_embedding
 from prefbench.reference_trainers.selection.text_ratings import TextRatings, rate_texts
 
-__all__ = ["select_pairs"]
+__all__ = ["pairs_to_keep", "select_pairs"]
 
 Rated = tuple[TextRatings, np.ndarray] | None
 
@@ -92,7 +92,7 @@ def _from_file(path: Path, pairs: LabelledPairs, data_sha256: str) -> Selection:
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         raise DataError(
-            f"select {path}, row {int(pairs.rows[at]) + 1}: kept is {table['kept'].iloc[at]!r}, not true or false."
+            f"select {path}, row {int(pairs.rows[at]) + 1}: kept is {table['kept'].iloc[at]}, not true or false."
         )
     kept = texts.map(words).to_numpy(dtype=bool)
     if not kept.any():
@@ -103,7 +103,8 @@ def _from_file(path: Path, pairs: LabelledPairs, data_sha256: str) -> Selection:
     return replace(keep_best(score, int(kept.sum()), what=f"select = file:{path}"), kept=kept)
 
 
-def _count(pairs: LabelledPairs, cfg: Composition) -> int:
+def pairs_to_keep(pairs: LabelledPairs, cfg: Composition) -> int:
+    """How many of `pairs` a rule of SELECTIONS is to keep."""
     keep = parse_keep(cfg.keep or "")
     return keep.of(pairs.counts.rows if cfg.keep_of == "rows" else len(pairs))
 
@@ -151,7 +152,7 @@ def select_pairs(
     chosen: Selection | None = None
     if cfg.select.startswith("file:"):
         chosen = _from_file(Path(cfg.select.partition(":")[2]).expanduser(), pairs, data_sha256)
-    count = int(chosen.kept.sum()) if chosen is not None else _count(pairs, cfg)
+    count = int(chosen.kept.sum()) if chosen is not None else pairs_to_keep(pairs, cfg)
     if cfg.control == "random" or cfg.select == "random":
         what = "select = random" if cfg.select == "random" else f"The random control of select = {cfg.select}"
         return keep_random(len(pairs), count, seed=cfg.select_seed, what=what), rated

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from prefbench.bench.atomic import write_bytes
 from prefbench.bench.exceptions import UsageError
 from prefbench.reference_trainers.selection.composing import Composed
-from prefbench.reference_trainers.selection.scores_table import DATA_KEY
+from prefbench.reference_trainers.selection.scores_table import DATA_KEY, SCORERS_KEY, scorers_as_json
 
 __all__ = ["check_out", "reasons_table", "write_reasons"]
 
-NO_LABEL = "no label: the scorers are tied"
+NO_LABEL = "no label: tied, or none in the given file"
 
 
 def check_out(path: Path) -> None:
@@ -48,8 +48,8 @@ def reasons_table(composed: Composed) -> pd.DataFrame:
     columns: dict[str, object] = {
         "row": opened.rows + 1,
         "prompt": list(opened.prompts),
-        "image_0": [opened.image_names(int(row), 0) for row in opened.rows],
-        "image_1": [opened.image_names(int(row), 1) for row in opened.rows],
+        "image_0": [opened.image_names(row, 0) for row in opened.rows.tolist()],
+        "image_1": [opened.image_names(row, 1) for row in opened.rows.tolist()],
         "human_winner": opened.winner_side.astype(np.int8),
         "winner": pd.array(winner, dtype="Int8"),
         "relabelled": has_label & (voted != opened.winner_side),
@@ -76,10 +76,14 @@ def reasons_table(composed: Composed) -> pd.DataFrame:
 
 
 def write_reasons(composed: Composed, path: Path) -> None:
-    """Write the table as Parquet, whole or not at all, with the hash of the data that it is of."""
+    """Write the table as Parquet, whole or not at all, with the hash of the data that it is of and its scorers' scales."""
     check_out(path)
     table = pa.Table.from_pandas(reasons_table(composed), preserve_index=False)
-    metadata = {**(table.schema.metadata or {}), DATA_KEY: composed.data_sha256.encode()}
+    metadata = {
+        **(table.schema.metadata or {}),
+        DATA_KEY: composed.data_sha256.encode(),
+        SCORERS_KEY: scorers_as_json(composed.scores),
+    }
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(metadata), buffer)
     write_bytes(path, buffer.getvalue())

@@ -7,14 +7,14 @@ import numpy as np
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
 from prefbench.reference_trainers.selection.composing import Composed
 from prefbench.reference_trainers.selection.composition import Composition
-from prefbench.reference_trainers.selection.text_ratings import UNSAFE_BELOW, reasons_counted
+from prefbench.reference_trainers.selection.text_ratings import UNSAFE_BELOW, TextRatings, reasons_counted
 
 __all__ = ["composition_card", "summary_lines"]
 
 Before = dict[str, float | int | None]
 
 
-def _share(values: np.ndarray) -> float | None:
+def _share(values: Any) -> float | None:
     return float(values.mean()) if values.size else None
 
 
@@ -39,10 +39,12 @@ def _labels(composed: Composed, cfg: Composition) -> dict[str, Any]:
     }
 
 
-def _before_after(values: np.ndarray, kept: np.ndarray) -> dict[str, Before]:
+def _before_after(values: np.ndarray, kept: np.ndarray, known: np.ndarray | None = None) -> dict[str, Before]:
+    """How many of N, and of those kept, are so; shares are of those that are `known`."""
+    known = np.ones(len(values), dtype=bool) if known is None else known
     return {
-        side: {"count": int(part.sum()), "share": _share(part)}
-        for side, part in (("before", values), ("after", values[kept]))
+        side: {"count": int(values[part].sum()), "share": _share(values[part])}
+        for side, part in (("before", known), ("after", known & kept))
     }
 
 
@@ -73,18 +75,28 @@ def _selection(composed: Composed, cfg: Composition) -> dict[str, Any] | None:
         "flipped": _before_after(labelled.flipped, kept),
     }
     for name in cfg.selection_scorers:
-        winner_higher = labelled.image_scores[name] @ [1, -1] > 0
+        seen = slice(None) if composed.outcome is None else composed.outcome.kept
+        first_higher = composed.scores[name].oriented[seen] @ [1, -1]
+        winner_higher = first_higher * np.where(labelled.winner_side == 0, 1, -1) > 0
         card["scorer_agrees_with_label"] = _before_after(winner_higher, kept)
     if composed.ratings is not None:
-        ratings, place = composed.ratings
-        low, harmful = ratings.rating < UNSAFE_BELOW, ratings.harmlessness < UNSAFE_BELOW
-        card["ratings"] = {
-            "source": ratings.source,
-            "prompts_without_rating": reasons_counted(ratings),
-            "low_rated_pairs": _before_after(low[place], kept),
-        }
-        if np.isfinite(ratings.harmlessness).any():
-            card["ratings"]["harmful_pairs"] = _before_after(harmful[place], kept)
+        card["ratings"] = _ratings(*composed.ratings, kept)
+    return card
+
+
+def _ratings(ratings: TextRatings, place: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
+    """Prompts and pairs of a low or harmful rating, before and after; shares are of those that are rated."""
+    prompt_kept = np.zeros(len(ratings.rating), dtype=bool)
+    prompt_kept[place[kept]] = True
+    card: dict[str, Any] = {
+        "source": ratings.source,
+        "prompts_without_rating": reasons_counted(ratings),
+    }
+    for name, values in (("low_rated", ratings.rating), ("harmful", ratings.harmlessness)):
+        below, known = values < UNSAFE_BELOW, np.isfinite(values)
+        if known.any():
+            card[f"{name}_prompts"] = _before_after(below, prompt_kept, known)
+            card[f"{name}_pairs"] = _before_after(below[place], kept, known[place])
     return card
 
 
@@ -137,11 +149,10 @@ def summary_lines(card: dict[str, Any]) -> list[str]:
         lines.append(_line("flipped labels", selection["flipped"]))
     if ratings := selection.get("ratings"):
         lines.append(f"  prompts rated by {ratings['source']}")
-        lines.append(
-            _line(f"pairs of low-rated prompts (below {UNSAFE_BELOW:g})", ratings["low_rated_pairs"])
-        )
-        if "harmful_pairs" in ratings:
-            lines.append(_line("pairs of harmful prompts", ratings["harmful_pairs"]))
+        for name, words in (("low_rated", "low-rated prompts"), ("harmful", "harmful prompts")):
+            if f"{name}_prompts" in ratings:
+                lines.append(_line(f"{words} (below {UNSAFE_BELOW:g})", ratings[f"{name}_prompts"]))
+                lines.append(_line(f"pairs of {words}", ratings[f"{name}_pairs"]))
         for reason, count in ratings["prompts_without_rating"].items():
             lines.append(f"  {count} prompts without a rating, left out: {reason}")
     if selection["without_score"]:

@@ -90,6 +90,25 @@ def _weights(folder: Path) -> Path:
     )
 
 
+def _optional_json(path: Path) -> dict[str, Any]:
+    return _json(path) if path.is_file() else {}
+
+
+def _pools_by_mean(folder: Path) -> bool:
+    """Whether token states are averaged (else: the first one is taken), by the model's settings of either format."""
+    settings = _json(folder / "1_Pooling" / "config.json")
+    modes = [key for key, value in settings.items() if key.startswith("pooling_mode_") and value is True]
+    if "pooling_mode" in settings:  # since sentence-transformers 6
+        modes = [settings["pooling_mode"]]
+    if modes in (["mean"], ["pooling_mode_mean_tokens"]):
+        return True
+    if modes in (["cls"], ["pooling_mode_cls_token"]):
+        return False
+    raise UsageError(
+        f"text_embedding: {folder} pools by {modes}; only the mean and the CLS token can be computed."
+    )
+
+
 def _sentence_model(spec: str, device: str) -> TextEmbedder:
     from transformers import AutoModel, AutoTokenizer
 
@@ -104,28 +123,25 @@ def _sentence_model(spec: str, device: str) -> TextEmbedder:
         raise UsageError(
             f"text_embedding: {folder} is made of {', '.join(kinds)}; only {', '.join(MODULES)} can be computed here."
         )
-    pooling = _json(folder / "1_Pooling" / "config.json")
-    modes = sorted(key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True)
-    if modes not in (["pooling_mode_mean_tokens"], ["pooling_mode_cls_token"]):
+    mean = _pools_by_mean(folder)
+    settings = _optional_json(folder / "sentence_bert_config.json")
+    if _optional_json(folder / "config_sentence_transformers.json").get("default_prompt_name"):
         raise UsageError(
-            f"text_embedding: {folder} pools by {modes}; only the mean and the CLS token can be computed."
+            f"text_embedding: {folder} puts an instruction before every text, which is not computed here. Take a model "
+            "without one."
         )
-    settings = (
-        _json(folder / "sentence_bert_config.json")
-        if (folder / "sentence_bert_config.json").is_file()
-        else {}
-    )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
     limit = settings.get("max_seq_length") or min(
         tokenizer.model_max_length, model.config.max_position_embeddings
     )
-    mean = modes == ["pooling_mode_mean_tokens"]
+    lower = bool(settings.get("do_lower_case"))
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        tokens = tokenizer(
-            list(texts), padding=True, truncation=True, max_length=limit, return_tensors="pt"
-        ).to(device)
+        cleaned = [text.strip().lower() if lower else text.strip() for text in texts]
+        tokens = tokenizer(cleaned, padding=True, truncation=True, max_length=limit, return_tensors="pt").to(
+            device
+        )
         with torch.inference_mode():
             states = model(**tokens).last_hidden_state
         if not mean:
@@ -133,7 +149,7 @@ def _sentence_model(spec: str, device: str) -> TextEmbedder:
         mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
         return _unit((states * mask).sum(dim=1) / mask.sum(dim=1))
 
-    identity = {"weights": sha256_of_file(_weights(folder)), "pooling": modes, "limit": limit}
+    identity = {"weights": sha256_of_file(_weights(folder)), "mean": mean, "limit": limit, "lower": lower}
     return TextEmbedder(spec, canonical_sha256(identity | {"kind": "sentence"}), embed)
 
 
@@ -153,7 +169,7 @@ def _open_clip(name: str, weights: Path | None, device: str, spec: str) -> TextE
 
 
 def _transformers_clip(spec: str, device: str) -> TextEmbedder:
-    from transformers import AutoTokenizer, CLIPTextModelWithProjection
+    from transformers import AutoConfig, AutoTokenizer, CLIPTextModelWithProjection
 
     folder = _snapshot(spec.removeprefix("clip:"))
     if _json(folder / "config.json").get("model_type") not in ("clip", "clip_text_model"):
@@ -161,9 +177,14 @@ def _transformers_clip(spec: str, device: str) -> TextEmbedder:
             f"text_embedding: {folder} is no CLIP by its config.json. Leave out 'clip:' for a sentence model."
         )
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model, report = CLIPTextModelWithProjection.from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True
+    config = AutoConfig.from_pretrained(folder)
+    if config.model_type == "clip":  # both towers; the width of the projection stands above them
+        config.text_config.projection_dim = config.projection_dim
+        config = config.text_config
+    loaded: Any = CLIPTextModelWithProjection.from_pretrained(
+        folder, config=config, dtype=torch.float32, output_loading_info=True
     )
+    model, report = loaded
     if report["missing_keys"]:
         raise MissingWeightsError(
             f"text_embedding: {folder} lacks weights of the text tower: {sorted(report['missing_keys'])[:3]}."
