@@ -15,7 +15,7 @@ class Size:
     """How large the networks are; images are `side` pixels, latents half as wide."""
 
     side: int = 16
-    unet: tuple[int, int] = (8, 16)
+    unet: tuple[int, ...] = (8, 16)
     vae: tuple[int, int] = (8, 8)
     text_width: int = 16
     text_layers: int = 1
@@ -23,9 +23,13 @@ class Size:
     tokens: int = 16
     heads: int = 2
     groups: int = 4
+    attention: str = "CrossAttn"
+    """Beside the UNet's middle, in its innermost blocks: "CrossAttn", or "" for none."""
 
 
 TINY = Size()
+TINIEST = Size(unet=(8,), attention="")
+"""One block down, one up, attention between them: less than half the modules, for tests that make many networks."""
 MINIATURE = Size(
     32, (48, 80), (24, 48), text_width=64, text_layers=2, text_inner=96, tokens=20, heads=4, groups=8
 )
@@ -82,8 +86,8 @@ def unet(size: Size, **values: Any) -> Any:
             "sample_size": size.side // 2,
             "block_out_channels": size.unet,
             "layers_per_block": 1,
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+            "down_block_types": (*["DownBlock2D"] * (len(size.unet) - 1), f"{size.attention}DownBlock2D"),
+            "up_block_types": (f"{size.attention}UpBlock2D", *["UpBlock2D"] * (len(size.unet) - 1)),
             "cross_attention_dim": size.text_width,
             "attention_head_dim": size.heads,
             "norm_num_groups": size.groups,
@@ -92,12 +96,22 @@ def unet(size: Size, **values: Any) -> Any:
     )
 
 
-def save_sd(folder: Path, *, seed: int = 0, prediction_type: str = "epsilon", size: Size = TINY) -> Path:
-    """A StableDiffusionPipeline folder, as of 1.5 ("epsilon") or 2.1 ("v_prediction", whose text encoder has GELU)."""
+def save_sd(
+    folder: Path,
+    *,
+    seed: int = 0,
+    prediction_type: str = "epsilon",
+    second: bool | None = None,
+    size: Size = TINY,
+) -> Path:
+    """A StableDiffusionPipeline folder, as of 1.5 ("epsilon") or 2.1 ("v_prediction", whose text encoder has GELU).
+
+    `second` with "epsilon" is 2.1-base.
+    """
     from diffusers import DDIMScheduler, StableDiffusionPipeline
     from transformers import CLIPTextModel
 
-    second = prediction_type == "v_prediction"
+    second = prediction_type == "v_prediction" if second is None else second
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         text = CLIPTextModel(text_config(size, hidden_act="gelu" if second else "quick_gelu"))

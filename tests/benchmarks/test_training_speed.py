@@ -19,6 +19,8 @@ from prefbench.reference_trainers.preferences.labelled_pairs import labelled_pai
 from prefbench.reference_trainers.recipes import resolve_recipe
 
 PAIRS, ROUNDS = 8, 15
+FROZEN = {"sft": 0, "diffusion_dpo": 1, "adaptive_dpo": 3}
+"""Networks that a step evaluates without gradient: the reference, and Adaptive-DPO's two averages."""
 
 
 class MiniatureSizedBackbone:
@@ -47,15 +49,15 @@ class MiniatureSizedBackbone:
 
 
 class BareStep:
-    """Forward, backward, clip and AdamW on one fixed batch, with the reference's forward for DPO."""
+    """Forward, backward, clip and AdamW on one fixed batch, with the forward passes of frozen networks."""
 
-    def __init__(self, compares_pairs: bool) -> None:
-        self.policy, self.reference = (MiniatureSizedBackbone().unet for _ in range(2))
-        self.reference.load_state_dict(self.policy.state_dict())
-        self.reference.requires_grad_(False)
+    def __init__(self, frozen: int) -> None:
+        self.policy, *self.frozen = (MiniatureSizedBackbone().unet for _ in range(1 + frozen))
+        for network in self.frozen:
+            network.load_state_dict(self.policy.state_dict())
+            network.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.policy.parameters(), lr=1e-4, weight_decay=1e-2)
-        count = 2 * PAIRS if compares_pairs else PAIRS
-        self.compares_pairs = compares_pairs
+        count = 2 * PAIRS if frozen else PAIRS
         self.inputs = (
             torch.randn(count, 4, 16, 16),
             torch.randint(1000, (count,)),
@@ -69,9 +71,9 @@ class BareStep:
 
     def __call__(self) -> None:
         started = time.perf_counter()
-        if self.compares_pairs:
+        if self.frozen:
             with torch.no_grad():
-                ref_w, ref_l = self.errors(self.reference).chunk(2)
+                ref_w, ref_l = torch.stack([self.errors(network) for network in self.frozen]).mean(0).chunk(2)
             w, l = self.errors(self.policy).chunk(2)  # noqa: E741
             loss = -torch.nn.functional.logsigmoid(1000 * ((ref_w - ref_l) - (w - l))).mean()
         else:
@@ -84,7 +86,7 @@ class BareStep:
         self.seconds.append(time.perf_counter() - started)
 
 
-@pytest.mark.parametrize("method", ["sft", "diffusion_dpo"])
+@pytest.mark.parametrize("method", FROZEN)
 def test_a_step_of_the_loop_against_its_bare_passes(method: str, benchmark: Any):
     """Bare steps and loop steps alternate, so that both meet the same load; medians are compared. Target: at most 1.05."""
     if benchmark.disabled:
@@ -99,8 +101,8 @@ def test_a_step_of_the_loop_against_its_bare_passes(method: str, benchmark: Any)
         lambda row, side: f"{row}:{side}",
     )
     steps = training_steps(prepare_run(recipe, MiniatureSizedBackbone(), pairs))
-    bare = BareStep(compares_pairs=method == "diffusion_dpo")
-    for _ in range(2):
+    bare = BareStep(FROZEN[method])
+    for _ in range(2):  # Adaptive-DPO's warm-up, too: its averages rest for two steps
         bare()
         next(steps)
     bare.seconds.clear()

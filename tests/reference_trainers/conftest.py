@@ -45,9 +45,21 @@ def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_backbones(tiny_pipeline: Path, tiny_v_pipeline: Path, tiny_sdxl: Path) -> dict[str, Path]:
-    """One folder for each kind of backbone that is trained differently."""
-    return {"sd-eps": tiny_pipeline, "sd-v": tiny_v_pipeline, "sdxl": tiny_sdxl}
+def tiny_base_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_pipelines.save_sd(tmp_path_factory.mktemp("tiny") / "base", second=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbones(
+    tiny_pipeline: Path, tiny_v_pipeline: Path, tiny_base_pipeline: Path, tiny_sdxl: Path
+) -> dict[str, Path]:
+    """One folder for each kind of backbone: SD 1.5, 2.1 (v-prediction), 2.1-base (epsilon) and XL."""
+    return {
+        "sd-eps": tiny_pipeline,
+        "sd-v": tiny_v_pipeline,
+        "sd2-eps": tiny_base_pipeline,
+        "sdxl": tiny_sdxl,
+    }
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ def test_half_precision_weights_are_opened_in_float32(tiny_pipeline: Path, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("kind", "prediction_type"), [("sd-eps", "epsilon"), ("sd-v", "v_prediction"), ("sdxl", "epsilon")]
+    ("kind", "prediction_type"),
+    [("sd-eps", "epsilon"), ("sd-v", "v_prediction"), ("sd2-eps", "epsilon"), ("sdxl", "epsilon")],
 )
 def test_resolution_schedule_and_prediction_type_come_from_the_pipeline(
     kind: str, prediction_type: str, tiny_backbones: dict[str, Path]
@@ -37,7 +38,7 @@ def test_resolution_schedule_and_prediction_type_come_from_the_pipeline(
     assert torch.allclose(opened.alphas_cumprod.double(), (1 - betas).cumprod(0), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["sd-eps", "sd-v"])
+@pytest.mark.parametrize("kind", ["sd-eps", "sd-v", "sd2-eps"])
 def test_prompts_are_encoded_as_the_pipeline_encodes_them(kind: str, tiny_backbones: dict[str, Path]):
     from diffusers import StableDiffusionPipeline
 

@@ -19,6 +19,7 @@ PROMPT = "a red square"
 PIPELINES = {
     "sd-eps": "StableDiffusionPipeline",
     "sd-v": "StableDiffusionPipeline",
+    "sd2-eps": "StableDiffusionPipeline",
     "sdxl": "StableDiffusionXLPipeline",
 }
 

@@ -34,6 +34,18 @@ def test_velocity_by_hand_and_together_with_noise_it_gives_the_image_back():
     assert torch.allclose(signal * add_noise(x, noise, t, ABAR) - sigma * v, x, atol=1e-6)
 
 
+def test_a_velocity_error_is_the_noise_error_of_the_same_prediction_divided_by_abar():
+    """v = (e - sqrt(1 - abar) x_t) / sqrt(abar), for the truth as for a prediction: errors differ by 1 / sqrt(abar)."""
+    x, noise, guess = (torch.randn(2, 3, 4, 4, dtype=torch.float64) for _ in range(3))
+    t, abar = torch.tensor([0, 1]), ABAR.double()
+    noisy = add_noise(x, noise, t, abar)
+    signal, sigma = abar.sqrt().view(2, 1, 1, 1), (1 - abar).sqrt().view(2, 1, 1, 1)
+    of_noise = mse_per_image(guess, prediction_target(x, noise, t, abar, "epsilon"))
+    as_velocity = (guess - sigma * noisy) / signal
+    of_velocity = mse_per_image(as_velocity, prediction_target(x, noise, t, abar, "v_prediction"))
+    assert torch.allclose(of_velocity, of_noise / abar, rtol=1e-12)
+
+
 def test_epsilon_target_is_the_noise():
     noise = torch.randn(1, 1, 2, 2)
     assert prediction_target(noise * 0, noise, torch.tensor([0]), ABAR, "epsilon") is noise
