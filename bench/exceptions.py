@@ -3,6 +3,7 @@
     PrefbenchError            exit code 2, printed as one paragraph, no traceback
     ├── UsageError            an unknown name, an option that does not fit
     ├── DataError             a file, row or number that cannot be used as it is
+    │   └── DivergedError     training: the loss or the gradient is not finite
     ├── MissingDependencyError
     ├── MissingWeightsError   weights that are absent, or do not fit the architecture
     └── LedgerError           a run folder that cannot be read or continued
@@ -12,6 +13,7 @@ A message says what happened, where (file, row, key, value) and what to do.
 
 __all__ = [
     "DataError",
+    "DivergedError",
     "LedgerError",
     "MissingDependencyError",
     "MissingWeightsError",
@@ -32,6 +34,10 @@ class UsageError(PrefbenchError):
 
 class DataError(PrefbenchError):
     """Input that cannot be used as it is: missing, malformed, non-finite, of the wrong hash."""
+
+
+class DivergedError(DataError):
+    """A training run whose loss or gradient is not finite: a finding about its settings, where they are compared."""
 
 
 class MissingDependencyError(PrefbenchError):

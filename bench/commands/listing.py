@@ -9,7 +9,7 @@ __all__ = ["list_command"]
 
 
 def list_command(
-    kind: Annotated[str, typer.Argument(help="scorers, methods, prompts, suites or checkpoints.")],
+    kind: Annotated[str, typer.Argument(help="scorers, methods, prompts, suites, checkpoints or recipes.")],
 ) -> None:
     """List the names of one kind of thing.
 
@@ -80,6 +80,12 @@ def _checkpoints() -> Rows:
     ]
 
 
+def _recipes() -> Rows:
+    return ("recipe to reproduce", "what"), [
+        ("miniature", "every method in the miniature world, against the base and its control")
+    ]
+
+
 def _summary(module: str) -> str:
     """First line of a module's docstring, read without importing it: a scorer's module imports torch."""
     import ast
@@ -100,4 +106,5 @@ _ROWS: dict[str, Callable[[], Rows]] = {
     "prompts": _prompts,
     "suites": _suites,
     "checkpoints": _checkpoints,
+    "recipes": _recipes,
 }

@@ -17,6 +17,7 @@ PROMPT_SETS: "Registry[PromptSource]" = Registry(
     "prompt set",
     {
         "miniature": "prefbench.bench.prompts.miniature:SOURCE",
+        "miniature-tuning": "prefbench.bench.prompts.miniature:TUNING",
         "partiprompts": "prefbench.bench.prompts.partiprompts:SOURCE",
         "hpdv2": "prefbench.bench.prompts.hpdv2:SOURCE",
     },

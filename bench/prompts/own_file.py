@@ -21,8 +21,8 @@ def read_own_prompts(path: Path) -> PromptSet:
     `challenge` are optional. Without `id`, ids are row numbers ("row-00001", the header not counted).
 
     Raises:
-        DataError: no such file, not UTF-8, an unknown or missing column, an empty prompt, an id that occurs
-        twice.
+        DataError: no such file, not UTF-8, a NUL byte, an unknown, missing or repeated column, an empty prompt, an id
+        that occurs twice.
     """
     if not path.is_file():
         raise DataError(
@@ -34,6 +34,9 @@ def read_own_prompts(path: Path) -> PromptSet:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise DataError(f"{path} line {line} is not UTF-8 text. Save the file as UTF-8.") from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DataError(f"{path} line {line} has a NUL byte, so it is no text file. Take it out.")
     suffix = path.suffix.lower()
     if suffix == ".txt":
         lines = text.splitlines()
@@ -54,8 +57,15 @@ def _read_csv(path: Path, text: str) -> list[Prompt]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = list(reader.fieldnames or [])
     odd = [column for column in columns if column not in COLUMNS]
-    if "prompt" not in columns or odd:
-        trouble = "no column `prompt`" if "prompt" not in columns else f"unknown column {odd[0]!r}"
+    twice = [column for column in COLUMNS if columns.count(column) > 1]
+    trouble = None
+    if "prompt" not in columns:
+        trouble = "no column `prompt`"
+    elif odd:
+        trouble = f"unknown column {odd[0]!r}"
+    elif twice:
+        trouble = f"column `{twice[0]}` stands in it twice"
+    if trouble:
         raise DataError(
             f"{path}: {trouble} (found: {', '.join(columns) or 'nothing'}). Columns: prompt, and optionally "
             "id, category, "
@@ -78,5 +88,8 @@ def _read_csv(path: Path, text: str) -> list[Prompt]:
                 )
             )
     except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: {error}. Mend the quotation marks there.") from error
+        raise DataError(
+            f"{path} line {reader.line_num}: {error}. Mend the quotation marks there; a prompt has "
+            f"{csv.field_size_limit():,} characters at most."
+        ) from error
     return prompts

@@ -42,6 +42,10 @@ def test_text_file_has_a_prompt_a_line(tmp_path: Path) -> None:
         ("m.csv", "prompt\n", "holds no prompt"),
         ("m.csv", b"prompt\nok\ncaf\xe9\n", "line 3 is not UTF-8"),
         ("m.csv", 'prompt\n"open\n', "Mend the quotation marks"),
+        ("m.csv", "prompt,prompt\na,b\n", "column `prompt` stands in it twice"),
+        ("m.csv", "prompt\na\nb\0c\n", "line 3 has a NUL byte"),
+        ("m.txt", "a\0\n", "line 1 has a NUL byte"),
+        ("m.csv", "prompt\n" + "a" * 200_000, "a prompt has 131,072 characters at most"),
         ("m.json", "[]", "a .csv or a .txt file, not .json"),
     ],
 )

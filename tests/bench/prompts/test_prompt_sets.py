@@ -35,7 +35,7 @@ def test_hpdv2_has_four_styles_of_800_and_28_repeated_rows(reference_data: Path)
 
 
 def test_sizes_announced_without_reading_are_true(reference_data: Path) -> None:
-    for name in ("partiprompts", "hpdv2", "miniature"):
+    for name in ("partiprompts", "hpdv2", "miniature", "miniature-tuning"):
         source = PROMPT_SETS.get(name)
         loaded = load_prompt_set(name, reference_data)
         assert (source.size, source.version) == (len(loaded.prompts), loaded.version)
