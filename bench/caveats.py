@@ -28,6 +28,7 @@ def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     finders = (
         _reward_hacking,
         _head_to_head,
+        _same_pictures,
         _one_training_seed,
         _few_prompts,
         _electorate,
@@ -92,6 +93,22 @@ def _head_to_head(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fo
                 f"does ({100 * against[winner]:.1f} %), yet loses to it head to head: {winner} wins "
                 f"{_percent(entry, turned)}.",
                 [winner, loser],
+            )
+
+
+def _same_pictures(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
+    """One checkpoint under two names, or a training that changed nothing."""
+    alike: dict[str, list[str]] = {}
+    for name, info in results["checkpoints"].items():
+        if info.get("pixels"):
+            alike.setdefault(info["pixels"], []).append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            yield _warning(
+                "same_pictures",
+                f"{', '.join(names[:-1])} and {names[-1]} have the same pictures, pixel for pixel: they are one checkpoint "
+                "under different names, or what was trained did not change. Nothing can be learnt from comparing them.",
+                names,
             )
 
 

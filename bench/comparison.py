@@ -7,7 +7,8 @@ from typing import Any
 from prefbench.bench import atomic
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.registry import unknown_name
-from prefbench.bench.results import read_results, summarise
+from prefbench.bench.results import summarise
+from prefbench.bench.results_file import read_results
 from prefbench.bench.scores_table import check_complete, read_scores, write_scores
 
 __all__ = ["WRITTEN", "choose_electorate", "compare_scores"]

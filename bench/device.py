@@ -20,7 +20,7 @@ def resolve_device(name: str) -> str:
     except RuntimeError as error:  # torch's own message lists two dozen kinds of device
         raise UsageError(f"{name!r} is no device. Use auto, cpu, cuda or cuda:N.") from error
     try:
-        torch.empty(1, device=device)
+        torch.ones(1, device=device).item()  # `meta` has tensors too, and no numbers in them
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UsageError(

@@ -40,7 +40,7 @@ def generate_missing(
     batch_size: int,
     advance: Callable[[int], None],
 ) -> None:
-    """Draw what the ledger lacks of one checkpoint, then list its samples.
+    """Draw what the ledger or the store lacks of one checkpoint, then list its samples.
 
     Args:
         checkpoint: checked, and listed in the ledger.
@@ -57,7 +57,8 @@ def generate_missing(
         MissingWeightsError: the weights cannot be loaded.
     """
     images = list(wanted_images(checkpoint, prompts, suite).items())
-    made = ledger.images()
+    listed = ledger.images()
+    made = {key for key, _ in images if key in listed and store.has(key)}
     advance(sum(key in made for key, _ in images))
     if any(key not in made for key, _ in images):
         generator = checkpoint.load(device)

@@ -4,12 +4,10 @@ The schema is in docs/architecture.md. Numbers are plain and finite; what is unk
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +15,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from prefbench.bench.caveats import find_warnings
-from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.exceptions import UsageError
 from prefbench.bench.paired_samples import PairedSamples, arrange, cast_votes, slices_of
 from prefbench.bench.registry import unknown_name
+from prefbench.bench.results_file import SCHEMA
 from prefbench.bench.tally.agreement import effective_voters, same_winner, vote_correlation
 from prefbench.bench.tally.votes import TIE_RULE, majority
 from prefbench.bench.tally.win_rate import RARE, MeanDifference, WinRate, tally
 from prefbench.bench.verdict import MAJORITY, give_verdicts
 
-__all__ = ["SCHEMA", "read_results", "summarise"]
-
-SCHEMA = 1
+__all__ = ["summarise"]
 
 FEWEST_RESAMPLES = 1000
 """Below this the ends of a 95 % interval are themselves guesses: at 1000, 25 draws lie beyond each."""
@@ -52,29 +49,6 @@ SCORER_FIELDS = (
     "truncated",
 )
 """What is null about a scorer that only a scores table names."""
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """The dict of a results.json.
-
-    Raises:
-        DataError: the file is not JSON, or not of this schema.
-    """
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}). Run `prefbench bench` again.") from error
-    if not isinstance(results, dict) or results.get("schema") != SCHEMA or "checkpoints" not in results:
-        found = (
-            f"schema {results['schema']!r}"
-            if isinstance(results, dict) and "schema" in results
-            else "no schema"
-        )
-        raise DataError(
-            f"{path} has {found}; this version of prefbench reads results of schema {SCHEMA}. Use the prefbench that "
-            "wrote them, or run `prefbench bench` or `compare` again into a new folder."
-        )
-    return results
 
 
 def summarise(

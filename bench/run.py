@@ -4,7 +4,7 @@ Everything that can be wrong with the input is looked at before the first image 
 checkpoints, scorers, image sizes, and whether the folder belongs to this suite.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 from prefbench.bench.atomic import write_json
 from prefbench.bench.checkpoints.checkpoint import Checkpoint
 from prefbench.bench.device import release_memory, resolve_device
-from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.exceptions import DataError, LedgerError, UsageError
 from prefbench.bench.generate import DEFAULT_BATCH_SIZE, generate_missing
 from prefbench.bench.plan import Plan, PlannedSet, make_plan, plan_prompts, wanted_images
 from prefbench.bench.progress import Stages, silent
@@ -31,16 +31,16 @@ from prefbench.bench.run_folder import (
     find_ledger,
     open_checkpoints,
 )
-from prefbench.bench.run_report import sample_paths
-from prefbench.bench.scores_table import check_scores, write_scores
+from prefbench.bench.run_report import describe_checkpoints, sample_paths
+from prefbench.bench.run_scores import scores_of
+from prefbench.bench.scores_table import write_scores
 from prefbench.bench.scoring import Judge, check_weights, meet_judge, score_missing, wanted_scores
 from prefbench.bench.store.images import ImageStore
-from prefbench.bench.store.keys import score_key
 from prefbench.bench.store.ledger import Ledger
 from prefbench.bench.suite import Suite
 from prefbench.reports.html import write_report
 
-__all__ = ["plan_suite", "run_suite"]
+__all__ = ["plan_suite", "run_suite", "score_suite"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def run_suite(
 
     Args:
         suite: what to run.
-        checkpoints: name -> SPEC in order; the first is the baseline. On an existing run folder they are
-        added to those in it.
+        checkpoints: name -> SPEC in order; the first is the baseline. On an existing run folder they are added to those
+            in it that are drawn, unless they name all of these: then their order holds.
         out: the run folder.
         prompts_dir: where published prompt files lie.
         device: "auto", or a torch device.
@@ -92,33 +92,76 @@ def run_suite(
     Raises:
         PrefbenchError: bad input; nothing was made unless it is a non-finite image or score.
     """
+    with ExitStack() as stack:
+        work, ledger, store = _drawn_and_scored(
+            stack, suite, checkpoints, out, prompts_dir, device, batch_size, weights or {}, stages
+        )
+        return _conclude(work, ledger, store, out, resamples, stages)
+
+
+def score_suite(
+    suite: Suite,
+    checkpoints: Mapping[str, str],
+    out: Path,
+    *,
+    device: str = "auto",
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    stages: Stages = silent,
+) -> pd.DataFrame:
+    """Draw and score as `run_suite` does, one checkpoint or more, and compare nothing.
+
+    For comparisons over several run folders, each of which another process may have made.
+
+    Returns:
+        The scores table, which `out` holds as scores.parquet. Arguments and errors as in `run_suite`.
+    """
+    with ExitStack() as stack:
+        work, ledger, _ = _drawn_and_scored(
+            stack, suite, checkpoints, out, None, device, batch_size, {}, stages, fewest=1
+        )
+        return _write_scores(work, ledger, out)
+
+
+def _drawn_and_scored(
+    stack: ExitStack,
+    suite: Suite,
+    checkpoints: Mapping[str, str],
+    out: Path,
+    prompts_dir: Path | None,
+    device: str,
+    batch_size: int,
+    weights: Mapping[str, str],
+    stages: Stages,
+    fewest: int = 2,
+) -> tuple[_Work, Ledger, ImageStore]:
+    """Look, then make every missing image and score; the ledger stays open as long as `stack`."""
     if batch_size < 1:
         raise UsageError(f"The batch size is {batch_size}; it must be 1 or more.")
-    with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(out)) if find_ledger(out) else None
-        work = _look(suite, checkpoints, ledger, prompts_dir, device, weights or {}, stages)
-        _check_sizes(work)
-        if ledger is None:
-            ledger = stack.enter_context(Ledger(out))
-            check_suite(ledger, suite, work.sets)  # someone else may have been faster
-        claim(ledger, suite, work.sets, work.checkpoints)
-        store = ImageStore(out / IMAGES)
-        _generate(work, ledger, store, batch_size, stages)
-        texts = {prompt.id: prompt.text for prompt in work.prompts}
-        for name, judge in work.judges.items():
-            total = len(wanted_scores(judge.fingerprint, ledger, texts))
-            with stages(f"score {name}", total, "images") as advance:
-                score_missing(
-                    judge,
-                    ledger=ledger,
-                    store=store,
-                    prompts=texts,
-                    weights=work.weights,
-                    device=work.device,
-                    advance=advance,
-                )
-            release_memory(work.device)
-        return _conclude(work, ledger, store, out, resamples, stages)
+    ledger = stack.enter_context(Ledger(out)) if find_ledger(out) else None
+    work = _look(suite, checkpoints, ledger, prompts_dir, device, weights, stages, fewest)
+    _check_sizes(work)
+    if ledger is None:
+        ledger = stack.enter_context(Ledger(out))
+        if ledger.meta("suite") is not None:
+            raise LedgerError(f"Another process started a run in {out} just now. Run the same command again.")
+    claim(ledger, suite, work.sets, work.checkpoints)
+    store = ImageStore(out / IMAGES)
+    _generate(work, ledger, store, batch_size, stages)
+    texts = {prompt.id: prompt.text for prompt in work.prompts}
+    for name, judge in work.judges.items():
+        total = len(wanted_scores(judge.fingerprint, ledger, texts))
+        with stages(f"score {name}", total, "images") as advance:
+            score_missing(
+                judge,
+                ledger=ledger,
+                store=store,
+                prompts=texts,
+                weights=work.weights,
+                device=work.device,
+                advance=advance,
+            )
+        release_memory(work.device)
+    return work, ledger, store
 
 
 def plan_suite(
@@ -147,6 +190,7 @@ def _look(
     device: str,
     weights: Mapping[str, str],
     stages: Stages,
+    fewest: int = 2,
 ) -> _Work:
     device = resolve_device(device)
     check_weights(suite.electorate.scorers, weights)
@@ -160,7 +204,7 @@ def _look(
             "GPU. Set dtype to "
             "float32 in the suite."
         )
-    opened = open_checkpoints(ledger, given)
+    opened = open_checkpoints(ledger, given, fewest)
     with stages("check checkpoints", len(opened), "checkpoints") as advance:
         for checkpoint in opened.values():
             checkpoint.check(prompts, suite.seeds)
@@ -203,19 +247,26 @@ def _generate(work: _Work, ledger: Ledger, store: ImageStore, batch_size: int, s
         release_memory(work.device)
 
 
+def _write_scores(work: _Work, ledger: Ledger, out: Path) -> pd.DataFrame:
+    """scores.parquet."""
+    fingerprints = {name: judge.fingerprint for name, judge in work.judges.items()}
+    scores = scores_of(ledger, work.checkpoints, work.suite.seeds, work.prompts, fingerprints)
+    write_scores(scores, out / SCORES)
+    return scores
+
+
 def _conclude(
     work: _Work, ledger: Ledger, store: ImageStore, out: Path, resamples: int, stages: Stages
 ) -> dict[str, Any]:
     """scores.parquet, results.json, report.html."""
     with stages("compare and report", 3, "files") as advance:
-        scores = check_scores(_scores_frame(work, ledger), source="the ledger")
-        write_scores(scores, out / SCORES)
+        scores = _write_scores(work, ledger, out)
         advance(1)
         drawn = any(checkpoint.kind != "images" for checkpoint in work.checkpoints.values())
         results = summarise(
             scores,
             electorate=work.suite.electorate.model_dump(),
-            checkpoints={name: _describe(c, work.prompts) for name, c in work.checkpoints.items()},
+            checkpoints=describe_checkpoints(work.checkpoints, work.prompts, ledger),
             suite={
                 "name": work.suite.name,
                 "prompt_sets": [planned.as_dict() for planned in work.sets],
@@ -232,52 +283,8 @@ def _conclude(
     return results
 
 
-def _describe(checkpoint: Checkpoint, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """Its entry in results.json."""
-    return {
-        "spec": checkpoint.spec,
-        "kind": checkpoint.kind,
-        "identity": checkpoint.identity,
-        "training": checkpoint.training,
-        "truncated": checkpoint.truncated(prompts),
-    }
-
-
 def _sampling(work: _Work) -> dict[str, Any]:
     """The settings with the size that was drawn, whoever set it."""
     first = next(iter(work.checkpoints.values()))
     width, height = first.size(work.suite.sampling)
     return work.suite.sampling.model_dump() | {"width": width, "height": height}
-
-
-def _scores_frame(work: _Work, ledger: Ledger) -> pd.DataFrame:
-    """The scores table, rows in the order of checkpoints, seeds, prompts, scorers."""
-    images = ledger.images()
-    image_of = {(s.checkpoint, s.prompt_id, s.seed): images[s.image].pixels for s in ledger.samples()}
-    known = {name: ledger.scores(judge.fingerprint) for name, judge in work.judges.items()}
-    rows: list[dict[str, Any]] = []
-    for checkpoint in work.checkpoints:
-        for seed in work.suite.seeds:
-            for prompt in work.prompts:
-                pixels = image_of[checkpoint, prompt.id, seed]
-                for name, judge in work.judges.items():
-                    key = score_key(pixels, prompt.text, judge.fingerprint)
-                    rows.append(
-                        {**_columns(checkpoint, prompt, seed), "scorer": name, "score": known[name][key]}
-                    )
-    return _without_empty(pd.DataFrame(rows))
-
-
-def _columns(checkpoint: str, prompt: Prompt, seed: int) -> dict[str, Any]:
-    return {
-        "checkpoint": checkpoint,
-        "prompt_id": prompt.id,
-        "prompt": prompt.text,
-        "seed": seed,
-        "category": prompt.category,
-        "challenge": prompt.challenge,
-    }
-
-
-def _without_empty(frame: pd.DataFrame, columns: Sequence[str] = ("category", "challenge")) -> pd.DataFrame:
-    return frame.drop(columns=[name for name in columns if frame[name].isna().all()])

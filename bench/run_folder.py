@@ -10,10 +10,22 @@ from prefbench.bench.checkpoints.checkpoint import Checkpoint
 from prefbench.bench.checkpoints.opening import open_checkpoint
 from prefbench.bench.exceptions import LedgerError, UsageError
 from prefbench.bench.plan import PlannedSet
+from prefbench.bench.store.folder_lock import LOCK_NAME
+from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.ledger import FILE_NAME, CheckpointRow, Ledger
 from prefbench.bench.suite import Suite, suite_text
 
-__all__ = ["IMAGES", "REPORT", "RESULTS", "SCORES", "SUITE", "claim", "find_ledger", "open_checkpoints"]
+__all__ = [
+    "IMAGES",
+    "REPORT",
+    "RESULTS",
+    "SCORES",
+    "SUITE",
+    "check_is_no_folder",
+    "claim",
+    "find_ledger",
+    "open_checkpoints",
+]
 
 SUITE, RESULTS, SCORES, REPORT, IMAGES = (
     "suite.toml",
@@ -23,25 +35,36 @@ SUITE, RESULTS, SCORES, REPORT, IMAGES = (
     "images",
 )
 
+BESIDE = ("checkpoints", LOCK_NAME)
+"""What may lie in a folder that becomes a run folder: `demo` keeps its checkpoints there."""
+
 
 def find_ledger(out: Path) -> bool:
     """Whether `out` is a run folder already.
 
     Raises:
-        LedgerError: it is something else, and the run would overwrite files in it.
+        LedgerError: it is something else with files in it, or a folder stands where the run writes a file.
     """
     if out.exists() and not out.is_dir():
         raise LedgerError(f"--out {out} is a file. Give a folder, new or of an earlier run.")
     if (out / FILE_NAME).is_file():
+        for name in (SUITE, RESULTS, SCORES, REPORT):
+            check_is_no_folder(out / name)
         return True
-    taken = [name for name in (SUITE, RESULTS, SCORES, REPORT, IMAGES) if (out / name).exists()]
-    if taken:
+    others = sorted(path.name for path in out.iterdir() if path.name not in BESIDE) if out.exists() else []
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         raise LedgerError(
-            f"{out} has no {FILE_NAME} but has {', '.join(taken)}: it is not a run folder, and the run "
-            "would overwrite that. "
-            "Give another --out."
+            f"{out} has no {FILE_NAME} but has {', '.join(others[:5])}{more}: it is not a run folder. Give "
+            "--out a new or empty folder."
         )
     return False
+
+
+def check_is_no_folder(path: Path) -> None:
+    """Raises LedgerError where a file is to be written and a folder stands."""
+    if path.is_dir():
+        raise LedgerError(f"{path} is a folder, and a file of that name is to be written. Move it away.")
 
 
 def check_suite(ledger: Ledger, suite: Suite, sets: Sequence[PlannedSet]) -> None:
@@ -70,16 +93,22 @@ def check_suite(ledger: Ledger, suite: Suite, sets: Sequence[PlannedSet]) -> Non
             )
 
 
-def open_checkpoints(ledger: Ledger | None, given: Mapping[str, str]) -> dict[str, Checkpoint]:
-    """Checkpoints of the run: those in the ledger, then the new ones; the first is the baseline.
+def open_checkpoints(
+    ledger: Ledger | None, given: Mapping[str, str], fewest: int = 2
+) -> dict[str, Checkpoint]:
+    """Checkpoints of the run; the first is the baseline.
+
+    A checkpoint in the ledger stays as soon as its images are drawn. Before that, an input fault may have stopped the run:
+    it may be mended or, not named any more, left out.
 
     Raises:
-        LedgerError: a name stands for other weights than before.
-        UsageError: fewer than two checkpoints.
+        LedgerError: a drawn checkpoint's name stands for other weights than before.
+        UsageError: fewer than `fewest` checkpoints, or an order that contradicts the ledger's.
     """
-    rows = {row.name: row for row in ledger.checkpoints()} if ledger else {}
-    specs = {name: row.spec for name, row in rows.items()} | dict(given)
-    if len(specs) < 2:
+    drawn = ledger.drawn() if ledger else set()
+    rows = {row.name: row for row in ledger.checkpoints() if row.name in drawn} if ledger else {}
+    specs = {name: given.get(name) or rows[name].spec for name in _in_order(list(rows), list(given))}
+    if len(specs) < fewest:
         raise UsageError(
             f"A benchmark compares at least two checkpoints; this one has {len(specs)}. Add --checkpoint "
             "NAME=SPEC, for example "
@@ -91,25 +120,40 @@ def open_checkpoints(ledger: Ledger | None, given: Mapping[str, str]) -> dict[st
         if name in rows and rows[name].identity != checkpoint.identity:
             raise LedgerError(
                 f"The checkpoint {name!r} ({spec}) is not the one that this run folder knows by that name "
-                f"(it was {rows[name].spec} "
-                "with other contents). Give the new one another name, or another --out."
+                f"(it was {rows[name].spec} with other contents), and its images are drawn. Put its old contents "
+                "back and give the new ones a name and a place of their own, or give another --out."
             )
         opened[name] = checkpoint
     return opened
 
 
+def _in_order(there: list[str], given: list[str]) -> list[str]:
+    """The order given where it names every checkpoint of the folder; else the folder's, then the new ones."""
+    if set(there) <= set(given):
+        return given
+    order = there + [name for name in given if name not in there]
+    if given != sorted(given, key=order.index):
+        raise UsageError(
+            f"--checkpoint names {', '.join(given)} in this order, and the run folder has {', '.join(there)}. The "
+            "first is the baseline: name them all in the order that you want, or only the new ones."
+        )
+    return order
+
+
 def claim(
     ledger: Ledger, suite: Suite, sets: Sequence[PlannedSet], checkpoints: Mapping[str, Checkpoint]
 ) -> None:
-    """Write the suite and the checkpoints into the folder, all or nothing."""
-    known = {row.name for row in ledger.checkpoints()}
+    """Write the suite and the checkpoints into the folder, all or nothing; what killed runs left half-written goes."""
+    folder = ledger.path.parent
+    for name in (SUITE, RESULTS, SCORES, REPORT):
+        for path in folder.glob(f".{name}.*"):
+            path.unlink()
+    ImageStore(folder / IMAGES).tidy()
     with ledger.atomic():
         ledger.set_meta("suite", json.dumps(suite.model_dump(), sort_keys=True))
         ledger.set_meta("prompt_sets", json.dumps([planned.as_dict() for planned in sets]))
-        for name, checkpoint in checkpoints.items():
-            if name not in known:
-                ledger.add_checkpoint(CheckpointRow(name, checkpoint.spec, checkpoint.identity))
-    write_text(ledger.path.parent / SUITE, suite_text(suite))
+        ledger.set_checkpoints([CheckpointRow(n, c.spec, c.identity) for n, c in checkpoints.items()])
+    write_text(folder / SUITE, suite_text(suite))
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

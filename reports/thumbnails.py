@@ -56,7 +56,7 @@ def thumbnail(path: Path, format_: str) -> Thumbnail:
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(
             f"{path}: the report needs this picture and cannot read it ({type(error).__name__}: {error}). "
-            "Run the benchmark again to make it anew, or write the report without pictures."
+            "Run the same `prefbench bench` again: it makes anew what is missing."
         ) from error
     buffer = io.BytesIO()
     if tiny:

@@ -4,12 +4,16 @@
     DIR), or else DIR/<prompt_id>_<seed>.png          one image a prompt and seed
     DIR/<prompt_id>.png                 one image a prompt, for suites with a single seed
 
-.png, .jpg, .jpeg and .webp are read. HPDv2's own layout `<style>/<index, 5 digits>.jpg` is the third form.
+.png, .jpg, .jpeg and .webp are read, by the rules of `prefbench.scorers.image_io`, as `prefbench score` reads them:
+turned as EXIF says, transparency over white, 16 bits reduced to 8. HPDv2's own layout `<style>/<index, 5 digits>.jpg` is
+the third form.
 """
 
 import csv
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from prefbench.bench.exceptions import DataError
 from prefbench.bench.prompts.prompt_set import Prompt
 from prefbench.bench.store.keys import canonical_sha256
 from prefbench.bench.suite import Sampling
+from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 
 __all__ = ["MANIFEST", "ImageFolderCheckpoint"]
 
@@ -48,7 +53,7 @@ class ImageFolderCheckpoint:
         if not self.folder.is_dir():
             raise DataError(f"Checkpoint {self.spec!r}: there is no folder {self.folder}.")
         self._manifest = self.folder / MANIFEST
-        images = self._read_manifest().values() if self._manifest.is_file() else self._found_files()
+        images = self._read_manifest().values() if self._manifest.exists() else self._found_files()
         for path in sorted(set(images)):
             with path.open("rb") as file:
                 self._sha256[path] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -61,13 +66,14 @@ class ImageFolderCheckpoint:
         self.identity = {
             "kind": self.kind,
             "sha256": canonical_sha256({"files": listed, "manifest": manifest}),
+            "decoded": DECODE_RULE,
         }
 
     def check(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> None:
-        """Every (prompt, seed) has a readable image, all of one size.
+        """Every (prompt, seed) has an image that can be decoded, all of one size.
 
         Raises:
-            DataError: holes (listed), an unreadable file, mixed sizes.
+            DataError: holes (listed), a file that cannot be decoded to its end, mixed sizes.
         """
         table = self._read_manifest() if self._manifest.is_file() else None
         holes = []
@@ -95,14 +101,10 @@ class ImageFolderCheckpoint:
 
     def _check_files(self) -> None:
         first: Path | None = None
-        for path in self._files.values():
-            try:
-                with Image.open(path) as file:
-                    size = file.size
-            except (OSError, SyntaxError) as error:
-                raise DataError(
-                    f"Checkpoint {self.name!r}: {path} is no readable image ({error})."
-                ) from error
+        paths = list(dict.fromkeys(self._files.values()))
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow decodes outside Python's lock
+            sizes = list(threads.map(lambda path: self._read(path).size, paths))
+        for path, size in zip(paths, sizes, strict=True):
             if first is None:
                 first, self._size = path, size
             elif size != self._size:
@@ -119,7 +121,8 @@ class ImageFolderCheckpoint:
 
     def sample_key(self, prompt: Prompt, seed: int, sampling: Sampling) -> str:
         """sha256 over the file's hash: settings that did not make the image are no part of it."""
-        return canonical_sha256({"image_file": self._sha256[self._files[prompt.id, seed]]})
+        digest = self._sha256[self._files[prompt.id, seed]]
+        return canonical_sha256({"image_file": digest, "decoded": DECODE_RULE})
 
     def truncated(self, prompts: Sequence[Prompt]) -> int | None:
         """Unknown: what read the prompts is not here."""
@@ -132,26 +135,22 @@ class ImageFolderCheckpoint:
     def generate(
         self, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: Sampling
     ) -> list[Image.Image]:
-        """The image of each (prompt, seed), as RGB; a transparent one is refused."""
-        return [self._read(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        """The image of each (prompt, seed), as RGB."""
+        return [self._read(self._files[prompt.id, seed]) for prompt, seed in zip(prompts, seeds, strict=True)]
 
-    def _read(self, prompt: Prompt, seed: int) -> Image.Image:
-        path = self._files[prompt.id, seed]
+    def _read(self, path: Path) -> Image.Image:
         try:
-            with Image.open(path) as file:
-                if file.has_transparency_data and file.convert("RGBA").getchannel("A").getextrema() != (
-                    255,
-                    255,
-                ):
-                    raise DataError(
-                        f"{path} is transparent in places, so what it shows is undefined. Flatten it first."
-                    )
-                return file.convert("RGB")
-        except (OSError, SyntaxError) as error:
-            raise DataError(f"Checkpoint {self.name!r}: {path} is no readable image ({error}).") from error
+            return open_rgb(path)
+        except DataError as error:
+            raise DataError(f"Checkpoint {self.name!r}: {error}") from error
 
     def _found_files(self) -> list[Path]:
-        return [path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+        found = [path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES]
+        for path in found:
+            if not path.is_file():
+                what = "a folder" if path.is_dir() else "a link to a file that is not there"
+                raise DataError(f"Checkpoint {self.spec!r}: {path} is {what}, not an image. Take it away.")
+        return found
 
     def _by_name(self, prompt_id: str, seed: int, seeds: Sequence[int]) -> Path | None:
         stems = [f"{prompt_id}_{seed}", *([prompt_id] if len(seeds) == 1 else [])]
@@ -166,24 +165,43 @@ class ImageFolderCheckpoint:
 
     def _read_manifest(self) -> dict[tuple[str, int], Path]:
         table: dict[tuple[str, int], Path] = {}
-        try:
-            with self._manifest.open(encoding="utf-8-sig", newline="") as file:
-                rows = list(csv.DictReader(file))
-        except UnicodeDecodeError as error:
-            raise DataError(f"{self._manifest} is not UTF-8 text. Save it as UTF-8.") from error
-        for number, row in enumerate(rows, start=2):
+        for number, row in self._manifest_rows():
             where = f"{self._manifest} line {number}"
-            if not {"prompt_id", "seed", "image"} <= row.keys():
-                raise DataError(f"{self._manifest} needs the columns prompt_id, seed and image.")
+            if None in row or None in row.values():
+                raise DataError(f"{where}: the row has another number of fields than the header.")
             prompt_id, seed, image = row["prompt_id"], row["seed"], row["image"]
-            if not prompt_id or not image or not (seed or "").isdigit():
+            if not prompt_id or not image or not (seed.isascii() and seed.isdigit()):
                 raise DataError(
                     f"{where}: prompt_id and image must be filled and seed a whole number, not {seed!r}."
                 )
+            if Path(image).is_absolute():
+                raise DataError(f"{where}: {image} is an absolute path. Write it relative to {self.folder}.")
             path = self.folder / image
-            if not path.is_file():
+            if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
                 raise DataError(f"{where}: the image {path} does not exist.")
             if (prompt_id, int(seed)) in table:
                 raise DataError(f"{where}: prompt {prompt_id} seed {seed} stands in it twice.")
             table[prompt_id, int(seed)] = path
+        if not table:
+            raise DataError(
+                f"{self._manifest} has no rows. Fill it, or delete it to find the images by name."
+            )
         return table
+
+    def _manifest_rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """(line, row) of every row, as they stand."""
+        if not self._manifest.is_file():
+            raise DataError(f"{self._manifest} is no file. It must be a CSV, or not be there.")
+        try:
+            with self._manifest.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file, strict=True)
+                if not {"prompt_id", "seed", "image"} <= set(reader.fieldnames or ()):
+                    raise DataError(f"{self._manifest} needs the columns prompt_id, seed and image.")
+                for row in reader:
+                    yield reader.line_num, row
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self._manifest} is not UTF-8 text. Save it as UTF-8.") from error
+        except csv.Error as error:
+            raise DataError(
+                f"{self._manifest} line {reader.line_num}: {error}. Mend the quotation marks there."
+            ) from error

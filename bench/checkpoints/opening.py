@@ -12,7 +12,8 @@ BASE is any of the first three that is a whole pipeline. Other packages add kind
 entry-point group `prefbench.checkpoints`: each names a function (name, spec, rest) -> Checkpoint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,12 @@ def open_checkpoint(name: str, spec: str) -> Checkpoint:
     source = _find(spec, spec)
     card = _card(str(source.path)) if isinstance(source, LocalSource) else None
     if card and card.get("kind") == "lora":
-        return PipelineCheckpoint(name, spec, "lora", _base(_card_base(card, source), spec), source, card)
+        return PipelineCheckpoint(name, spec, "lora", _base_of_card(card, source, spec), source, card)
     if card and card.get("kind") == "negative":
         assert isinstance(source, LocalSource)
-        return _negative_branch(name, spec, str(source.path), _card_base(card, source))
+        base = _card_base(card, source)
+        with _told_with_card(base, source):
+            return _negative_branch(name, spec, str(source.path), base)
     return PipelineCheckpoint(name, spec, "pipeline", source, None, card)
 
 
@@ -93,7 +96,7 @@ def _negative_branch(name: str, spec: str, path: str, base: str) -> Checkpoint:
         )
     source, card = find_source(path, spec=spec), _card(path)
     if card is not None and card.get("form", card["kind"]) == "lora":
-        negative = PipelineCheckpoint(name, spec, "lora", _base(_card_base(card, source), spec), source, card)
+        negative = PipelineCheckpoint(name, spec, "lora", _base_of_card(card, source, spec), source, card)
     elif card is not None or (Path(path).expanduser() / "model_index.json").is_file():
         negative = PipelineCheckpoint(name, spec, "pipeline", source, None, card)
     else:
@@ -150,6 +153,25 @@ def _card(path: str) -> dict[str, Any] | None:
             f'{file}: "kind" is {kind!r}; it must be "pipeline", "lora" or "negative". Train again, or mend the file.'
         )
     return card
+
+
+def _base_of_card(card: dict[str, Any], source: Source, spec: str) -> Source:
+    """The base that a card names."""
+    base = _card_base(card, source)
+    with _told_with_card(base, source):
+        return _base(base, spec)
+
+
+@contextmanager
+def _told_with_card(base: str, source: Source) -> Iterator[None]:
+    """The user never wrote this path: an error says where it stands."""
+    assert isinstance(source, LocalSource)
+    try:
+        yield
+    except DataError as error:
+        if base not in str(error):
+            raise
+        raise DataError(f'{error} This path is "base" in {source.path / CARD_NAME}.') from error
 
 
 def _card_base(card: dict[str, Any], source: Source) -> str:

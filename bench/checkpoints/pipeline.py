@@ -10,11 +10,14 @@ from PIL import Image
 from prefbench.bench.checkpoints.checkpoint import Generator
 from prefbench.bench.checkpoints.pipeline_folder import (
     HUB_PATTERNS,
+    NETWORKS,
+    check_network,
     check_weight_files,
     component_folders,
     files_sha256,
     image_size,
     read_index,
+    size_step,
 )
 from prefbench.bench.checkpoints.sources import HubSource, LocalSource, Source
 from prefbench.bench.exceptions import DataError, MissingWeightsError, UsageError
@@ -54,20 +57,37 @@ class PipelineCheckpoint:
             self.identity = {"kind": self.kind, **own, "base": base, "safety_checker": "off"}
 
     def check(self, prompts: Sequence[Prompt], seeds: Sequence[int]) -> None:
-        """Fetch what is not here; see that every part is there and every weight file can be opened."""
+        """Fetch what is not here; see that every part is there and can be opened, all but the weights themselves."""
+        from prefbench.bench.checkpoints.strict_loading import check_small_parts
+
         folder = self.base.fetch(HUB_PATTERNS)
         for part in component_folders(folder, read_index(folder)):
-            check_weight_files(folder / part)
+            if part in NETWORKS:
+                check_network(folder / part)
+        check_small_parts(folder)
         if self.kind == "lora":
             check_weight_files(_lora_file(self.addition))
         elif self.kind == "unet":
-            check_weight_files(_unet_folder(self.addition))
+            check_network(_unet_folder(self.addition))
 
     def size(self, sampling: Sampling) -> tuple[int, int]:
-        """The suite's size, else the pipeline's own."""
+        """The suite's size, else the pipeline's own.
+
+        Raises:
+            DataError: the pipeline cannot draw this size.
+        """
+        folder = self.base.fetch(HUB_PATTERNS)
         if sampling.width is not None and sampling.height is not None:
-            return sampling.width, sampling.height
-        return image_size(self.base.fetch(HUB_PATTERNS))
+            width, height = sampling.width, sampling.height
+        else:
+            width, height = image_size(folder)
+        step = size_step(folder)
+        if width % step or height % step:
+            raise DataError(
+                f"Checkpoint {self.name!r} draws sizes in steps of {step} pixels, not {width} x {height}. "
+                "Change width and height under [sampling] in the suite."
+            )
+        return width, height
 
     def sample_key(self, prompt: Prompt, seed: int, sampling: Sampling) -> str:
         """sha256 over identity, text, seed, settings; not the id: rows with the same text share an image."""

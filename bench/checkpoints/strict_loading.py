@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 
-from prefbench.bench.checkpoints.pipeline_folder import component_folders, read_index
+from prefbench.bench.checkpoints.pipeline_folder import component_folders, read_index, read_object
 from prefbench.bench.exceptions import DataError, MissingWeightsError
 
-__all__ = ["add_lora", "load_pipeline", "load_unet", "quiet_libraries"]
+__all__ = ["add_lora", "check_small_parts", "load_pipeline", "load_unet", "quiet_libraries"]
+
+MOST_TOKENS = 100_000
+"""A tokenizer that states no limit has transformers' 10^30."""
 
 HARMLESS = "position_ids"
 """A constant that older text encoders stored; newer code computes it."""
@@ -48,6 +51,40 @@ def load_pipeline(folder: Path) -> Any:
     return pipeline
 
 
+def check_small_parts(folder: Path) -> None:
+    """Open the tokenizers and the scheduler of the pipeline in `folder`.
+
+    Without its vocabulary a tokenizer still loads: every word is then unknown to it, and all prompts are one.
+
+    Raises:
+        DataError: one cannot be opened, or a tokenizer does not belong to its text encoder.
+    """
+    for name, (library, class_name) in component_folders(folder, read_index(folder)).items():
+        if not name.startswith(("tokenizer", "scheduler")):
+            continue
+        place, part_class = folder / name, _class(library, class_name, folder)
+        if name == "scheduler":
+            read_object(place / "scheduler_config.json")
+        try:
+            with quiet_libraries():
+                part = part_class.from_pretrained(place)  # type: ignore[attr-defined]
+        except Exception as error:  # tokenizers raises bare Exceptions
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(
+                f"{place} cannot be opened ({type(error).__name__}: {reason}). Copy or download it again."
+            ) from error
+        if name.startswith("tokenizer"):
+            encoder = folder / name.replace("tokenizer", "text_encoder") / "config.json"
+            words, limit = len(part), part.model_max_length
+            wanted = read_object(encoder).get("vocab_size", words)
+            if words > wanted or 2 * words < wanted or limit > MOST_TOKENS:
+                length = f"a limit of {limit} tokens" if limit <= MOST_TOKENS else "no limit of tokens"
+                raise DataError(
+                    f"{place} has {words:,} words and {length}; {encoder} has {wanted:,} words. "
+                    "A file of the tokenizer is missing or of another model: copy or download it again."
+                )
+
+
 def load_unet(folder: Path, base: Any) -> Any:
     """A UNet for the pipeline `base`: from `folder`, or from its subfolder unet/.
 
@@ -77,7 +114,7 @@ def add_lora(pipeline: Any, path: Path) -> None:
     """
     from safetensors import safe_open
 
-    with safe_open(path, framework="pt") as file:
+    with _explained(path), safe_open(path, framework="pt") as file:
         keys = list(file.keys())
     pairs = sum(".lora_A." in key or ".lora.down." in key or "_lora.down." in key for key in keys)
     with quiet_libraries(), _explained(path):

@@ -38,7 +38,7 @@ def bench_command(
     """Draw, score, vote and report: a suite of prompts over two or more checkpoints.
 
     Killed and started again with the same command it goes on where it was. More checkpoints can be added to a
-    finished run: name the new ones.
+    finished run: name the new ones alone, or all of them in the order that you want.
 
     Examples:
         prefbench bench miniature --checkpoint base=miniature --checkpoint mine=out --out run

@@ -6,7 +6,7 @@ file it speaks of.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,9 @@ from prefbench.bench.store.migrations import MIGRATIONS
 __all__ = ["CheckpointRow", "ImageRow", "Ledger", "SampleRow", "ScoreRow"]
 
 FILE_NAME = "ledger.sqlite"
+
+_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+"""What SQLite reports when the disk is at fault and not the file."""
 
 
 class CheckpointRow(NamedTuple):
@@ -77,9 +80,9 @@ class Ledger:
             raise LedgerError(
                 f"{folder} is no run folder: it has no {FILE_NAME}. Give the --out of a `prefbench bench`."
             )
-        with ExitStack() as building:
+        with _disk_errors(self.path), ExitStack() as building:
             if not read_only:
-                folder.mkdir(parents=True, exist_ok=True)
+                _make_folder(folder)
                 building.enter_context(folder_lock(folder))
             self._db = sqlite3.connect(
                 f"{self.path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}",
@@ -90,6 +93,8 @@ class Ledger:
             try:
                 self._prepare(read_only)
             except sqlite3.DatabaseError as error:
+                if _is_of_disk(error):
+                    raise
                 raise LedgerError(
                     f"{self.path} cannot be read as a ledger ({error}). Move the folder away and start the "
                     "run anew."
@@ -140,21 +145,21 @@ class Ledger:
     @contextmanager
     def atomic(self) -> Iterator[None]:
         """All of the block or none of it. Nests by savepoint; the first error is the one that is seen."""
-        name = f"level_{self._depth}"
-        self._db.execute("BEGIN IMMEDIATE" if self._depth == 0 else f"SAVEPOINT {name}")
-        self._depth += 1
-        try:
-            yield
-        except BaseException:
-            self._depth -= 1
-            if self._depth:
-                self._db.execute(f"ROLLBACK TO {name}")
-                self._db.execute(f"RELEASE {name}")
-            elif self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._depth -= 1
-        self._db.execute(f"RELEASE {name}" if self._depth else "COMMIT")
+        name, outermost = f"level_{self._depth}", self._depth == 0
+        with _disk_errors(self.path):
+            self._db.execute("BEGIN IMMEDIATE" if outermost else f"SAVEPOINT {name}")
+            self._depth += 1
+            try:
+                yield
+                self._db.execute("COMMIT" if outermost else f"RELEASE {name}")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk ends the transaction by itself
+                    self._db.execute("ROLLBACK" if outermost else f"ROLLBACK TO {name}")
+                    if not outermost:
+                        self._db.execute(f"RELEASE {name}")
+                raise
+            finally:
+                self._depth -= 1
 
     def meta(self, key: str) -> str | None:
         """A run-wide value, or None."""
@@ -174,18 +179,35 @@ class Ledger:
         rows = self._db.execute("SELECT name, spec, identity FROM checkpoints ORDER BY position")
         return [CheckpointRow(name, spec, json.loads(identity)) for name, spec, identity in rows]
 
-    def add_checkpoint(self, row: CheckpointRow) -> None:
-        """Append one checkpoint."""
+    def set_checkpoints(self, rows: Sequence[CheckpointRow]) -> None:
+        """The run's checkpoints, in this order. One that is left out is dropped: it must have no samples."""
         with self.atomic():
+            kept = json.dumps([row.name for row in rows])
             self._db.execute(
-                "INSERT INTO checkpoints SELECT ?, (SELECT count(*) FROM checkpoints), ?, ?",
-                (row.name, row.spec, json.dumps(row.identity, sort_keys=True)),
+                "DELETE FROM checkpoints WHERE name NOT IN (SELECT value FROM json_each(?))", (kept,)
+            )
+            self._db.execute("UPDATE checkpoints SET position = -1 - position")  # out of the way
+            self._db.executemany(
+                "INSERT INTO checkpoints VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
+                "position = excluded.position, spec = excluded.spec, identity = excluded.identity",
+                [
+                    (row.name, position, row.spec, json.dumps(row.identity, sort_keys=True))
+                    for position, row in enumerate(rows)
+                ],
             )
 
+    def drawn(self) -> set[str]:
+        """Names of the checkpoints that have samples: all their images are drawn."""
+        return {name for (name,) in self._db.execute("SELECT DISTINCT checkpoint FROM samples")}
+
     def add_images(self, images: Iterable[ImageRow]) -> None:
-        """Record images whose files are written. An image that is listed already keeps its first row."""
+        """Record images whose files are written. The row of an image that was drawn again is replaced."""
         with self.atomic():
-            self._db.executemany("INSERT INTO images VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", images)
+            self._db.executemany(
+                "INSERT INTO images VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET pixels = excluded.pixels, "
+                "width = excluded.width, height = excluded.height, made_with = excluded.made_with",
+                images,
+            )
 
     def add_samples(self, samples: Iterable[SampleRow]) -> None:
         """Record which image each sample has; its checkpoint and image must be listed."""
@@ -209,3 +231,28 @@ class Ledger:
     def scores(self, fingerprint: str) -> Mapping[str, float]:
         """All scores made with this fingerprint, by key."""
         return dict(self._db.execute("SELECT key, score FROM scores WHERE fingerprint = ?", (fingerprint,)))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # below a place like /proc
+        raise LedgerError(f"The folder {folder} cannot be made here. Give another --out.") from error
+
+
+def _is_of_disk(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK  # the low byte is the primary code
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's complaints about the disk into one paragraph with the path."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if not _is_of_disk(error):
+            raise
+        raise LedgerError(
+            f"{path} cannot be opened or written: {error}. See that its disk has room and the folder may be written, "
+            "then run the same command again: what was finished is kept."
+        ) from error

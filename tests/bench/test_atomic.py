@@ -1,5 +1,6 @@
 """Whole or not at all."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,19 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
         write_json(path, {"a": float("nan")})
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_full_disk_names_the_file_that_was_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_text(tmp_path / "results.json", "x")
+    assert caught.value.filename == str(tmp_path / "results.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_keeps_every_character_and_makes_its_folders(tmp_path: Path) -> None:

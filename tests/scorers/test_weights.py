@@ -66,7 +66,11 @@ def test_a_pickle_that_needs_more_than_tensors_is_refused_and_not_run(tmp_path: 
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
             "Git LFS pointer",
         ),
-        ("pointer.pt", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "Git LFS pointer"),
+        (
+            "pointer.pt",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
+            "Git LFS pointer",
+        ),
         ("words.pt", b"404: Not Found\n", "a text file, not weights"),
         ("noise.safetensors", b"\x01" * 300, "cannot be read"),
         ("noise.pt", b"PK\x03\x04" + b"\x00" * 300, "cannot be read"),

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prefbench.bench.checkpoints.image_folder import ImageFolderCheckpoint
 from prefbench.bench.checkpoints.opening import open_checkpoint
 from prefbench.bench.exceptions import DataError
 from prefbench.bench.prompts.prompt_set import Prompt
@@ -77,20 +76,72 @@ def test_damaged_image_is_named(tmp_path: Path) -> None:
     _paint(tmp_path / "a.png", 10)
     (tmp_path / "anime").mkdir()
     (tmp_path / "anime" / "00001.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"00001\.png is no readable image"):
+    with pytest.raises(DataError, match=r"'x': .*00001\.png is not an image that Pillow can read"):
         open_checkpoint("x", f"images:{tmp_path}").check(PROMPTS, [0])
 
 
-def test_transparency_is_refused_and_an_opaque_alpha_is_not(tmp_path: Path) -> None:
-    for alpha in (255, 128):
+def test_a_cut_off_image_is_found_by_the_check(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for prompt in PROMPTS:
+        (tmp_path / prompt.id).parent.mkdir(exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / f"{prompt.id}.png")
+    cut = tmp_path / "anime" / "00001.png"
+    cut.write_bytes(cut.read_bytes()[:-2000])
+    with pytest.raises(DataError, match=r"'x': Image .*00001\.png cannot be decoded"):
+        open_checkpoint("x", f"images:{tmp_path}").check(PROMPTS, [0])
+
+
+def _as_bench_reads(path: Path) -> np.ndarray:
+    checkpoint = open_checkpoint("x", f"images:{path.parent}")
+    checkpoint.check(PROMPTS[:1], [0])
+    image = checkpoint.load("cpu").generate(PROMPTS[:1], [0], SAMPLING)[0]
+    assert checkpoint.size(SAMPLING) == image.size
+    return np.asarray(image)
+
+
+def test_16_bits_are_reduced_to_8_as_score_does(tmp_path: Path) -> None:
+    """257 v stands for v: 0, 10, 255."""
+    Image.fromarray(np.array([[0, 2570, 65535]], dtype=np.uint16)).save(tmp_path / "a.png")
+    assert _as_bench_reads(tmp_path / "a.png")[0, :, 0].tolist() == [0, 10, 255]
+
+
+def test_exif_orientation_is_applied_as_score_does(tmp_path: Path) -> None:
+    """Orientation 3 is upside down; 6 lies on its side, so that 4 x 6 becomes 6 x 4."""
+    image, exif = Image.new("RGB", (4, 6)), Image.Exif()
+    image.putpixel((0, 0), (255, 0, 0))
+    for orientation, red in ((3, (5, 3)), (6, (0, 5))):
+        exif[0x0112] = orientation
+        image.save(tmp_path / "a.png", exif=exif)
+        array = _as_bench_reads(tmp_path / "a.png")
+        assert np.argwhere(array[..., 0] == 255).tolist() == [list(red)]
+
+
+def test_transparency_shows_white_as_score_does(tmp_path: Path) -> None:
+    for alpha, level in ((255, 9), (0, 255)):
         Image.new("RGBA", (4, 6), (9, 9, 9, alpha)).save(tmp_path / "a.png")
-        checkpoint = ImageFolderCheckpoint("x", "images:", tmp_path)
-        checkpoint.check(PROMPTS[:1], [0])
-        if alpha == 255:
-            assert checkpoint.generate(PROMPTS[:1], [0], SAMPLING)[0].getpixel((0, 0)) == (9, 9, 9)
-        else:
-            with pytest.raises(DataError, match="transparent"):
-                checkpoint.generate(PROMPTS[:1], [0], SAMPLING)
+        assert _as_bench_reads(tmp_path / "a.png").tolist() == np.full((6, 4, 3), level).tolist()
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    _paint(tmp_path / "a.png", 10)
+    (tmp_path / "b.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"b\.png is a link to a file that is not there"):
+        open_checkpoint("x", f"images:{tmp_path}")
+    (tmp_path / "b.png").unlink()
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(DataError, match=r"b\.png is a folder"):
+        open_checkpoint("x", f"images:{tmp_path}")
+    (tmp_path / "b.png").rmdir()
+    (tmp_path / "images.csv").mkdir()
+    with pytest.raises(DataError, match=r"images\.csv is no file"):
+        open_checkpoint("x", f"images:{tmp_path}")
+
+
+def test_an_image_too_large_for_pillow_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 10)
+    _paint(tmp_path / "a.png", 10)
+    with pytest.raises(DataError, match=r"a\.png is refused: .*decompression bomb"):
+        open_checkpoint("x", f"images:{tmp_path}").check(PROMPTS[:1], [0])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +154,13 @@ def test_transparency_is_refused_and_an_opaque_alpha_is_not(tmp_path: Path) -> N
         ),
         ("prompt_id,seed,image\na,0,b.png\n", "b.png does not exist"),
         ("prompt_id,seed,image\na,0,a.png\na,0,a.png\n", "line 3: prompt a seed 0 stands in it twice"),
-        ("prompt_id,seed,image\n", "holds no image"),
+        ("prompt_id,seed,image\n", "images.csv has no rows"),
+        ("prompt_id,seed,image\na,²,a.png\n", "seed a whole number, not '²'"),
+        ("prompt_id,seed,image\na,0,/etc/a.png\n", "/etc/a.png is an absolute path"),
+        (f"prompt_id,seed,image\na,0,{'x' * 300}\n", "line 2: the image"),
+        ("prompt_id,seed,image\na,0,a.png,1\n", "line 2: the row has another number of fields"),
+        ("prompt_id,seed,image\na,0\n", "line 2: the row has another number of fields"),
+        ('prompt_id,seed,image\na,"0,a.png\n', "Mend the quotation marks"),
     ],
 )
 def test_a_faulty_manifest_names_the_line(tmp_path: Path, text: str, said: str) -> None:

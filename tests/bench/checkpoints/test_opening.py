@@ -3,6 +3,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from prefbench.bench.checkpoints.opening import open_checkpoint
 from prefbench.bench.checkpoints.sources import HubSource
@@ -169,6 +171,68 @@ def test_a_missing_part_is_named(copy: Path) -> None:
     shutil.rmtree(copy / "vae")
     with pytest.raises(DataError, match="'vae'"):
         open_checkpoint("x", str(copy))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", None, "unet has no weights"),
+        ("unet/config.json", None, "unet/config.json does not exist"),
+        ("unet/config.json", "[]", "unet/config.json holds list, not a JSON object"),
+        ("vae/config.json", "{", "vae/config.json is not valid JSON"),
+        (
+            "unet/diffusion_pytorch_model.safetensors.index.json",
+            '{"weight_map": {"a": "b"}}',
+            "unet lacks b, which",
+        ),
+        ("tokenizer/tokenizer.json", None, "tokenizer has 2 words and a limit of 16 tokens"),
+        ("tokenizer/tokenizer.json", "{", "tokenizer cannot be opened"),
+        ("tokenizer/tokenizer_config.json", None, "tokenizer has 190 words and no limit of tokens"),
+        ("scheduler/scheduler_config.json", None, "scheduler_config.json does not exist"),
+        ("scheduler/scheduler_config.json", "[]", "scheduler_config.json holds list"),
+    ],
+)
+def test_a_faulty_part_is_found_before_anything_is_drawn(
+    copy: Path, name: str, content: str | None, said: str
+) -> None:
+    if content is None:
+        (copy / name).unlink()
+    else:
+        (copy / name).write_text(content)
+    with pytest.raises(PrefbenchError) as caught:
+        open_checkpoint("x", str(copy)).check([], [0])
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("entry", [[], None, [None, None], "x", ["diffusers"]])
+def test_an_index_without_a_needed_part_is_refused(copy: Path, entry: object) -> None:
+    index = json.loads((copy / "model_index.json").read_text())
+    (copy / "model_index.json").write_text(json.dumps(index | {"unet": entry}))
+    with pytest.raises(DataError, match=r"model_index\.json: the part 'unet' is"):
+        open_checkpoint("x", str(copy))
+
+
+@pytest.mark.parametrize("size", [{"width": 30, "height": 32}, {"width": 9, "height": 9}])
+def test_a_size_that_diffusers_does_not_draw_is_refused(tiny_pipeline: Path, size: dict[str, int]) -> None:
+    with pytest.raises(DataError, match=f"in steps of 8 pixels, not {size['width']} x {size['height']}"):
+        open_checkpoint("x", str(tiny_pipeline)).size(SAMPLING.model_copy(update=size))
+
+
+def test_a_cut_off_lora_is_found_before_anything_is_drawn(tiny_pipeline: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pytorch_lora_weights.safetensors"
+    save_file({"unet.lora_A.weight": torch.ones(100)}, path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(MissingWeightsError, match=r"pytorch_lora_weights\.safetensors is damaged"):
+        open_checkpoint("x", f"lora:{tmp_path}@{tiny_pipeline}").check([], [0])
+
+
+def test_a_base_that_is_gone_is_told_with_the_card_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"")
+    (tmp_path / "prefbench.json").write_text('{"kind": "lora", "base": "gone"}')
+    with pytest.raises(
+        DataError, match=rf'gone does not exist.*This path is "base" in {tmp_path}/prefbench\.json'
+    ):
+        open_checkpoint("x", str(tmp_path))
 
 
 def test_cut_off_weights_are_found_before_anything_is_drawn(copy: Path) -> None:

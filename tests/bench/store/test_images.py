@@ -48,8 +48,18 @@ def test_changed_gone_or_cut_off_images_are_noticed(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="cannot be read"):
         store.read(KEY, pixels)
     store.path(KEY).unlink()
-    with pytest.raises(LedgerError, match="cannot be read"):
+    with pytest.raises(LedgerError, match=r"is gone\. .* run the same `prefbench bench` again"):
         store.read(KEY, pixels)
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path)
+    store.tidy()  # there is no folder yet
+    store.write(KEY, _noise(0))
+    orphan = tmp_path / KEY[:2] / f".{KEY}.png.k7ypqwgd"
+    orphan.write_bytes(b"half")
+    store.tidy()
+    assert (orphan.exists(), store.has(KEY)) == (False, True)
 
 
 def test_keys_depend_on_every_part() -> None:

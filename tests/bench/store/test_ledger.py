@@ -11,6 +11,7 @@ from prefbench.bench.exceptions import LedgerError
 from prefbench.bench.store.ledger import CheckpointRow, ImageRow, Ledger, SampleRow, ScoreRow
 
 IMAGE = ImageRow("k1", "p1", 16, 8, "{}")
+BASE, A = CheckpointRow("base", "miniature", {"sha256": "x"}), CheckpointRow("a", "lora:x@y", {})
 
 
 @pytest.fixture
@@ -20,8 +21,7 @@ def run(tmp_path: Path) -> Path:
 
 def _filled(run: Path) -> None:
     with Ledger(run) as ledger:
-        ledger.add_checkpoint(CheckpointRow("base", "miniature", {"sha256": "x"}))
-        ledger.add_checkpoint(CheckpointRow("a", "lora:x@y", {}))
+        ledger.set_checkpoints([BASE, A])
         ledger.add_images([IMAGE])
         ledger.add_samples([SampleRow("base", "p", 0, "k1"), SampleRow("a", "p", 0, "k1")])
         ledger.add_scores([ScoreRow("s", "toy", "f", 0.1 + 0.2)])
@@ -41,13 +41,65 @@ def test_rows_come_back_as_they_went_in(run: Path) -> None:
         assert ledger.scores("g") == {}
 
 
-def test_writing_a_row_again_changes_nothing(run: Path) -> None:
+def test_scoring_again_changes_nothing_and_an_image_drawn_again_replaces_its_row(run: Path) -> None:
     _filled(run)
     with Ledger(run) as ledger:
-        ledger.add_images([IMAGE._replace(pixels="other")])
         ledger.add_scores([ScoreRow("s", "toy", "f", 9.0)])
-        assert ledger.images()["k1"].pixels == "p1"
         assert ledger.scores("f") == {"s": 0.1 + 0.2}
+        again = ImageRow("k1", "p2", 4, 4, '{"device": "cuda"}')
+        ledger.add_images([again])
+        assert ledger.images() == {"k1": again}
+        assert len(ledger.samples()) == 2
+
+
+def test_checkpoints_can_be_ordered_anew_changed_and_added(run: Path) -> None:
+    _filled(run)
+    new, changed = CheckpointRow("new", "n", {}), A._replace(spec="b", identity={"sha256": "y"})
+    with Ledger(run) as ledger:
+        assert ledger.drawn() == {"base", "a"}
+        ledger.set_checkpoints([new, changed, BASE])
+        assert ledger.checkpoints() == [new, changed, BASE]
+        ledger.set_checkpoints([BASE, changed])
+        assert ledger.checkpoints() == [BASE, changed]
+        with pytest.raises(sqlite3.IntegrityError):
+            ledger.set_checkpoints([BASE])  # "a" has samples
+        assert ledger.checkpoints() == [BASE, changed]
+
+
+def test_a_full_disk_is_told_with_the_path_and_costs_nothing_that_was_finished(run: Path) -> None:
+    """`max_page_count` is SQLite's own way to a full database: the error is the one of a full disk."""
+    _filled(run)
+    with Ledger(run) as ledger:
+        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+        ledger._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+        many = [ImageRow(f"key {i}", "p" * 64, 1, 1, "{}") for i in range(1000)]
+        with pytest.raises(
+            LedgerError, match=rf"{run}/ledger\.sqlite cannot be .*full.*what was finished is kept"
+        ):
+            ledger.add_images(many)
+        with pytest.raises(LedgerError), ledger.atomic():
+            ledger.set_meta("a", "1")
+            ledger.add_images(many)
+        assert ledger.images() == {"k1": IMAGE}
+        ledger._db.execute("PRAGMA max_page_count = 100000")
+        ledger.add_images(many)
+    with Ledger(run) as ledger:
+        assert (len(ledger.images()), ledger.meta("a")) == (1001, None)
+
+
+def test_a_disk_that_is_full_at_the_start_is_told_as_such(run: Path) -> None:
+    """A limit on the size of files is the nearest to a full disk that needs no rights."""
+    code = (
+        "import resource; from pathlib import Path; from prefbench.bench.store.ledger import Ledger\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); Ledger(Path({str(run)!r}))"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"LedgerError: {run}/ledger.sqlite cannot be opened or written" in made.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(LedgerError, match="/proc/nowhere cannot be made here"):
+        Ledger(Path("/proc/nowhere"))
 
 
 def test_sample_without_checkpoint_or_image_is_refused(run: Path) -> None:
