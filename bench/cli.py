@@ -5,7 +5,7 @@ import importlib.metadata
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,6 +16,7 @@ from prefbench.bench.commands.doctor import doctor_command
 from prefbench.bench.commands.label import label_command
 from prefbench.bench.commands.listing import list_command
 from prefbench.bench.commands.report import report_command
+from prefbench.bench.commands.reproduce import reproduce_command
 from prefbench.bench.commands.score import score_command
 from prefbench.bench.commands.select import select_command
 from prefbench.bench.commands.settings import ANY_SETTING
@@ -37,6 +38,9 @@ REFUSED = frozenset(
         errno.EROFS,
     }
 )
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 app = typer.Typer(
     name="prefbench",
@@ -74,6 +78,7 @@ app.command("bench")(bench_command)
 app.command("score")(score_command)
 app.command("compare")(compare_command)
 app.command("report")(report_command)
+app.command("reproduce")(reproduce_command)
 app.command("list")(list_command)
 app.command("doctor")(doctor_command)
 
@@ -102,8 +107,16 @@ def main() -> None:
         )
         sys.exit(2)
     except KeyboardInterrupt:
-        _print_error("Interrupted. What was finished is kept: the same command goes on from there.")
-        sys.exit(130)
+        _say_interrupted()
+    except SystemExit as error:
+        if error.code == INTERRUPTED:  # typer turns an interrupt of a command into this, without a word
+            _say_interrupted()
+        raise
+
+
+def _say_interrupted() -> NoReturn:
+    _print_error("Interrupted. What was finished is kept: the same command goes on from there.")
+    sys.exit(INTERRUPTED)
 
 
 def _print_error(text: str) -> None:

@@ -5,18 +5,19 @@ Each step of it is the ordinary one: `prefbench train` for the checkpoints, `pre
 """
 
 import json
-import multiprocessing
 import os
 import shlex
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from prefbench.bench.out_folder import check_out
+from prefbench.bench.worker_pool import run_in_workers
 
 __all__ = ["ARMS", "Arm", "run_demo"]
 
@@ -47,9 +48,9 @@ ARMS = (
 #: Order of the columns in tables and report: the baseline, the control, then what is compared with both.
 ORDER = ("base", "sft", "diffusion_dpo", "diffusion_dpo_lora")
 QUICK_STEPS, QUICK_PROMPTS, QUICK_DATA = 12, 24, "miniature:400"
+CHECKPOINTS = "checkpoints"
 #: Images drawn at once: many, because they are tiny.
 BATCH_SIZE = 50
-POLL_S = 0.5
 
 
 def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console: Console) -> dict[str, Any]:
@@ -64,17 +65,26 @@ def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console:
 
     Returns:
         The results dict, as results.json holds it.
+
+    Raises:
+        UsageError: `out` cannot be written, or is a file.
+        LedgerError: `out` is something else than the folder of a demo.
     """
+    from prefbench.bench.run_folder import find_ledger
+
     started = time.monotonic()
+    for folder in (out, out / CHECKPOINTS):
+        check_out(folder)
+    find_ledger(out)
     shared: dict[str, Any] = {"seed": seed} | ({"steps": QUICK_STEPS} if quick else {})
     data = QUICK_DATA if quick else "miniature"
     console.print(
         "[bold]1. Train[/] three checkpoints on the miniature world's preference pairs", highlight=False
     )
     for arm in ARMS:
-        command = arm.command(out / "checkpoints" / arm.name, data, {**shared, **arm.settings})
+        command = arm.command(out / CHECKPOINTS / arm.name, data, {**shared, **arm.settings})
         console.print(f"   {command}", style="dim", highlight=False, soft_wrap=True)
-    _train_arms(out / "checkpoints", data, shared, workers or min(len(ARMS), os.cpu_count() or 1), console)
+    _train_arms(out / CHECKPOINTS, data, shared, workers or min(len(ARMS), os.cpu_count() or 1), console)
 
     from prefbench.bench.progress import shown_on
     from prefbench.bench.run import run_suite
@@ -88,7 +98,7 @@ def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console:
         "scorers that vote, the known truth held out",
         highlight=False,
     )
-    specs = {n: "miniature" if n == "base" else str(out / "checkpoints" / n) for n in ORDER}
+    specs = {n: "miniature" if n == "base" else str(out / CHECKPOINTS / n) for n in ORDER}
     with shown_on(console) as stages:
         results = run_suite(suite, specs, out, batch_size=BATCH_SIZE, stages=stages)
     console.print("\n[bold]3. Result[/]\n", highlight=False)
@@ -106,9 +116,6 @@ def run_demo(out: Path, *, quick: bool, seed: int, workers: int | None, console:
 
 def _train_arms(folder: Path, data: str, shared: Mapping[str, Any], workers: int, console: Console) -> None:
     """Every arm in the pool; the bars follow the lines that the workers add to their metrics.jsonl."""
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread
-    )
     columns = (
         TextColumn("   {task.description:18}"),
         BarColumn(16),
@@ -116,24 +123,15 @@ def _train_arms(folder: Path, data: str, shared: Mapping[str, Any], workers: int
         TextColumn("{task.fields[metrics]}"),
         TimeElapsedColumn(),
     )
-    with pool, Progress(*columns, console=console) as progress:
-        futures: dict[str, Future[int]] = {}
-        bars = {}
-        for arm in ARMS:
-            settings = {**shared, **arm.settings}
-            futures[arm.name] = pool.submit(_train_arm, arm, folder / arm.name, data, settings)
-            bars[arm.name] = progress.add_task(arm.name, total=None, metrics="waits")
-        while not all(f.done() for f in futures.values()):
-            _show(progress, bars, folder)
-            failed = next((f for f in futures.values() if f.done() and f.exception()), None)
-            if failed:
-                # What the other arms have done is kept in their folders.
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-            time.sleep(POLL_S)
-        for name, future in futures.items():
-            steps = future.result()
-            progress.update(bars[name], total=steps, completed=steps, metrics="done")
+    with Progress(*columns, console=console) as progress:
+        bars = {arm.name: progress.add_task(arm.name, total=None, metrics="waits") for arm in ARMS}
+        tasks = {arm.name: (arm, folder / arm.name, data, {**shared, **arm.settings}) for arm in ARMS}
+        waiting = dict(bars)
+        # After an error, what the other arms have done is kept in their folders.
+        for name, steps in run_in_workers(
+            _train_arm, tasks, workers, meanwhile=lambda: _show(progress, waiting, folder)
+        ):
+            progress.update(waiting.pop(name), total=steps, completed=steps, metrics="done")
 
 
 def _show(progress: Progress, bars: Mapping[str, Any], folder: Path) -> None:
@@ -145,12 +143,6 @@ def _show(progress: Progress, bars: Mapping[str, Any], folder: Path) -> None:
         if whole:
             last = json.loads(whole[-1])
             progress.update(bars[name], completed=last["step"], metrics=f"loss {last['loss']:.3f}")
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _train_arm(arm: Arm, out: Path, data: str, settings: Mapping[str, Any]) -> int:

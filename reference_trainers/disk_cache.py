@@ -4,8 +4,8 @@
     DIR/encodings/<fingerprint>/latents-*.safetensors
     DIR/encodings/<fingerprint>/prompts-*.safetensors
 
-The fingerprint covers the weights and settings of VAE and text encoders, their precision, the resolution and the sha256
-of the data, so encodings of anything else are never read.
+The fingerprint covers the weights and settings of VAE and text encoders, their precision, the resolution, the rule
+by which image files become pixels and the sha256 of the data, so encodings of anything else are never read.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from prefbench.reference_trainers.method import Condition
 from prefbench.reference_trainers.processes import process_state
 from prefbench.reference_trainers.shard_store import ShardStore
 from prefbench.reference_trainers.trained_unet import weights_sha256
+from prefbench.scorers.image_io import DECODE_RULE
 
 __all__ = ["DiskCache", "cache_folder", "encoding_fingerprint"]
 
@@ -57,7 +58,13 @@ def encoding_fingerprint(backbone: Backbone, data_sha256: str, resolution: int) 
             ).hexdigest(),
             "dtype": str(next(module.parameters()).dtype),
         }
-    return {"format": FORMAT, "encoders": encoders, "resolution": resolution, "data_sha256": data_sha256}
+    return {
+        "format": FORMAT,
+        "encoders": encoders,
+        "resolution": resolution,
+        "decode_rule": DECODE_RULE,
+        "data_sha256": data_sha256,
+    }
 
 
 class DiskCache:

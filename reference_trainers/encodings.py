@@ -4,6 +4,7 @@ The distribution is kept, not a sample, so each step still draws its own latent 
 encodings live is the caches' business (memory_cache.py, disk_cache.py).
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -11,6 +12,8 @@ import torch
 
 from prefbench.reference_trainers.backbones.backbone import Backbone, Posterior
 from prefbench.reference_trainers.method import Condition
+from prefbench.reference_trainers.preferences.decoding import check_images
+from prefbench.reference_trainers.preferences.image_files import UnreadableImageError
 from prefbench.reference_trainers.preferences.image_tensors import image_tensor
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
 
@@ -82,9 +85,19 @@ class EncodingPlan:
             yield self.prompts[start : start + CHUNK]
 
     def encode_images(self, images: Sequence[ImageRef]) -> Posterior:
-        """Read and encode, to the CPU."""
+        """Read and encode, to the CPU.
+
+        Raises:
+            DataError: an image cannot be read; every such image of the plan is named.
+        """
         readers = (self.pairs.winner, self.pairs.loser)
-        pixels = torch.stack([image_tensor(readers[side](pair), self.resolution) for pair, side in images])
+        try:
+            pixels = torch.stack(
+                [image_tensor(readers[side](pair), self.resolution) for pair, side in images]
+            )
+        except UnreadableImageError:
+            check_images(self.pairs, itertools.chain(*self.groups))  # names every one, not only this
+            raise
         encoded = self.backbone.encode_images(pixels)
         return Posterior(encoded.mean.cpu(), encoded.std.cpu())
 

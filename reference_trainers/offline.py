@@ -6,6 +6,7 @@ on (seed, step) alone (see draws.py), so a run that was killed and started again
 that was not.
 """
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -15,11 +16,15 @@ from typing import Any
 
 import torch
 
-from prefbench.bench.exceptions import DataError
+from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.out_folder import check_out
+from prefbench.reference_trainers.backbones.backbone import Backbone
 from prefbench.reference_trainers.backbones.opening import open_backbone
 from prefbench.reference_trainers.disk_cache import cache_folder
 from prefbench.reference_trainers.loop_config import LoopConfig
+from prefbench.reference_trainers.preferences.decoding import check_images
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
+from prefbench.reference_trainers.preferences.opening import MINIATURE, MINIATURE_LISTS
 from prefbench.reference_trainers.processes import process_state
 from prefbench.reference_trainers.progress import ProgressReport, SilentProgress
 from prefbench.reference_trainers.recipes import Recipe
@@ -31,7 +36,12 @@ from prefbench.reference_trainers.selection.summary import composition_card, sum
 from prefbench.reference_trainers.trackers import check_tracker, finish_trackers, start_trackers, track
 from prefbench.reference_trainers.trained_unet import weights_sha256
 from prefbench.reference_trainers.training_card import training_card
-from prefbench.reference_trainers.training_steps import OfflineRun, prepare_run, training_steps
+from prefbench.reference_trainers.training_steps import (
+    OfflineRun,
+    check_settings,
+    prepare_run,
+    training_steps,
+)
 
 __all__ = ["LoopConfig", "OfflineRun", "TrainingResult", "prepare_run", "train", "training_steps"]
 
@@ -115,7 +125,6 @@ def _steps_to_the_end(
 ) -> tuple[int, Mapping[str, Any]]:
     """Resume, train, save states and metrics; returns (steps done before, metrics of the last step)."""
     main = run.accelerator.is_main_process
-    run.accelerator.wait_for_everyone()  # all have looked at the folder before one writes into it
     if main:
         folder.resume()
     run.accelerator.wait_for_everyone()
@@ -147,12 +156,15 @@ def _steps_to_the_end(
 def _composed(recipe: Recipe, data: str, progress: ProgressReport) -> Composed:
     """Scores, labels, flips and selection; the first process computes what the others then find on disk."""
     state = process_state()
+    method = load_method(recipe.method)
+    if method.unit == "ranking" and data == MINIATURE:
+        data = MINIATURE_LISTS
     with state.main_process_first():
         return open_composed(
             data,
             recipe.data,
             recipe.composition,
-            wanted=load_method(recipe.method).scorers(recipe.config),
+            wanted=method.scorers(recipe.config),
             cache_dir=cache_folder(recipe.data.cache_dir),
             stages=noted(progress.note),
             device=str(state.device),
@@ -175,18 +187,51 @@ def train(
         UsageError: `out` holds something else, or settings do not fit together.
         DataError: data that cannot be used; a loss that is not finite.
         MissingWeightsError: the backbone cannot be loaded.
+        LedgerError: another process trains into `out`, or the disk is full.
     """
-    if progress is None or not process_state().is_main_process:
+    main = process_state().is_main_process
+    if progress is None or not main:
         progress = SilentProgress()
     check_tracker(recipe.loop.log_with)
+    check_settings(recipe)
+    if main:
+        check_out(out)
     composed = _composed(recipe, data, progress)
-    pairs = composed.pairs
     opened = open_backbone(backbone)
+    resolution = _resolution(recipe, opened)
     unet_sha256 = weights_sha256(opened.unet)
-    folder = RunFolder(out, _configuration(recipe, pairs, unet_sha256))
+    folder = RunFolder(out, _configuration(recipe, composed.pairs, unet_sha256))
     card = folder.finished_card()
     if card is not None:
         return TrainingResult(out, card, resumed_from=recipe.loop.steps, was_finished=True)
+    process_state().wait_for_everyone()  # all have looked at the folder before one writes into it
+    with folder.held() if main else contextlib.nullcontext():
+        return _train_into(folder, recipe, composed, opened, unet_sha256, resolution, progress)
+
+
+def _resolution(recipe: Recipe, backbone: Backbone) -> int:
+    """Side in pixels."""
+    resolution = recipe.data.resolution or backbone.resolution
+    cell = backbone.resolution // int(backbone.unet.config.sample_size)
+    if resolution < cell:
+        raise UsageError(
+            f"resolution = {resolution}: one number of the latents of {backbone.spec} stands for {cell} x {cell} pixels, "
+            f"so nothing would be left. Give a multiple of {cell}; its own is {backbone.resolution}."
+        )
+    return resolution
+
+
+def _train_into(
+    folder: RunFolder,
+    recipe: Recipe,
+    composed: Composed,
+    opened: Backbone,
+    unet_sha256: str,
+    resolution: int,
+    progress: ProgressReport,
+) -> TrainingResult:
+    """All that is done while the folder is held."""
+    pairs = composed.pairs
     if counted := pairs.counts.sentence():
         progress.note(counted)
     composition = composition_card(composed, recipe.composition)
@@ -196,6 +241,8 @@ def train(
         met = min(len(pairs), recipe.loop.steps * recipe.loop.batch)
         progress.note(f"Encoding {met} pairs once, before training.")
     run = prepare_run(recipe, opened, pairs)
+    if not recipe.data.cache and not folder.steps_done():
+        _check_images(run, pairs, progress)
     done, last = _steps_to_the_end(run, folder, progress)
     card = training_card(
         recipe,
@@ -203,7 +250,7 @@ def train(
         opened,
         pairs,
         rows=run.rows,
-        resolution=recipe.data.resolution or opened.resolution,
+        resolution=resolution,
         unet_sha256=unet_sha256,
         processes=run.accelerator.num_processes,
         device=run.accelerator.device.type,
@@ -214,4 +261,11 @@ def train(
         save = opened.save_pipeline if recipe.loop.lora_rank is None else opened.save_lora
         folder.finish(lambda work: save(unet, work), card, keep_state=recipe.loop.keep_state)
     run.accelerator.wait_for_everyone()
-    return TrainingResult(out, card, resumed_from=done, was_finished=False)
+    return TrainingResult(folder.out, card, resumed_from=done, was_finished=False)
+
+
+def _check_images(run: OfflineRun, pairs: PreferencePairs, progress: ProgressReport) -> None:
+    """Decode what the run will meet, shared out among the processes. A cache does so by encoding it."""
+    images = run.feed.images(run.order.met())
+    own = images[run.accelerator.process_index :: run.accelerator.num_processes]
+    check_images(pairs, own, noted(progress.note))

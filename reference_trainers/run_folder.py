@@ -1,31 +1,37 @@
 """The output folder of a training run: states to resume from, metrics, and the finished checkpoint.
 
 OUT/metrics.jsonl           one line an optimizer step
-OUT/state/config.json       the resolved configuration that a resume must match
+OUT/state/config.json       the resolved configuration that a resume must match, once a state is saved
+OUT/state/run.lock          held by the process that trains, gone when it ends
 OUT/state/step-00000050/    weights.safetensors (trained weights only), optimizer.pt, and where shadows or a
                             reference move beside the policy, moving.safetensors
 OUT/prefbench.json          the training card, written last: its presence means that the run is finished
 OUT/model_index.json ...    the checkpoint itself, or OUT/pytorch_lora_weights.safetensors
 """
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from prefbench.bench.atomic import new_folder, write_json, write_text
-from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.exceptions import DataError, LedgerError, UsageError
+from prefbench.bench.store.folder_lock import folder_lock
 
 __all__ = ["CARD", "METRICS", "RunFolder"]
 
 CARD = "prefbench.json"
 METRICS = "metrics.jsonl"
 STATE = "state"
+LOCK = f"{STATE}/run.lock"
 WEIGHTS = "weights.safetensors"
 MOVING = "moving.safetensors"
 
@@ -38,6 +44,17 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             out[prefix + key] = entry
     return out
+
+
+def _ordinary_modes(folder: Path) -> None:
+    """Give files the mode that the umask gives to new ones; safetensors writes some that only their owner may read."""
+    probe = folder / ".mode"
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -77,14 +94,54 @@ class RunFolder:
             found = _read_json(card)
             self._compare(found.get("config", {}), "a finished run")
             return found
-        if config.is_file():
+        if self.steps_done() and config.is_file():
             self._compare(_read_json(config), "an unfinished run")
+        elif config.is_file() or (self.out / LOCK).is_file():
+            return None  # no state was saved, so there is nothing that other settings could spoil
         elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise UsageError(
                 f"--out {self.out} exists and is not the folder of a training run. Give a new or empty "
                 "folder."
             )
         return None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out for the length of the block, which is entered by one process of the run only.
+
+        A block that ends before the first line of metrics leaves nothing behind.
+
+        Raises:
+            LedgerError: another process trains into this folder, or has just finished.
+        """
+        self.state.mkdir(parents=True, exist_ok=True)
+        with folder_lock(self.out, LOCK):
+            try:
+                if (self.out / CARD).is_file():
+                    raise LedgerError(
+                        f"Another process has just finished the run in {self.out}. Give another --out."
+                    )
+                yield
+            finally:
+                (self.out / LOCK).unlink(missing_ok=True)
+                if not self.steps_done() and not (self.out / METRICS).exists():
+                    shutil.rmtree(self.state, ignore_errors=True)
+                    with contextlib.suppress(OSError):
+                        self.out.rmdir()
+
+    @contextlib.contextmanager
+    def _writing(self, what: str, errors: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
+        try:
+            yield
+        except errors as error:
+            done = self.steps_done()
+            # What torch.save says of a full disk names a line of its own source.
+            reason = "torch.save failed" if isinstance(error, RuntimeError) else " ".join(str(error).split())
+            kept = f"The state of step {done} is kept" if done else "No state was saved before"
+            raise LedgerError(
+                f"{what} could not be written to {self.out}: {reason}. {kept}. Make room on that "
+                "disk and give the same command again."
+            ) from error
 
     def _compare(self, other: Mapping[str, Any], what: str) -> None:
         here, there = _flat(self.config), _flat(other)
@@ -107,8 +164,9 @@ class RunFolder:
 
     def resume(self) -> int:
         """Make the folder ready and say how many steps are done; metrics beyond them are cut off."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        write_json(self.state / "config.json", self.config)
+        with self._writing("The configuration"):
+            self.state.mkdir(parents=True, exist_ok=True)
+            write_json(self.state / "config.json", self.config)
         for leftover in self.state.glob(".*"):  # half-written by a process that was killed
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         done = self.steps_done()
@@ -120,7 +178,8 @@ class RunFolder:
                     f"{metrics} has {len(lines)} whole lines, and the saved state is of step {done}: the "
                     f"file was changed. Delete {self.out} and train again."
                 )
-            write_text(metrics, "".join(lines))
+            with self._writing("The metrics"):
+                write_text(metrics, "".join(lines))
         return done
 
     def save_state(
@@ -130,11 +189,24 @@ class RunFolder:
         optimizer: Mapping[str, Any],
         moving: Mapping[str, Tensor],
     ) -> None:
-        """Keep what a resume needs; the state before it goes only when the new one is whole."""
-        with new_folder(self.state / f"step-{step:08d}") as work:
-            for tensors, name in ((weights, WEIGHTS), (moving, MOVING)):
-                if tensors:
-                    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, work / name)
+        """Keep what a resume needs; the state before it goes only when the new one is whole.
+
+        Raises:
+            LedgerError: no room on the disk.
+        """
+        files = [
+            ({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, name)
+            for tensors, name in ((weights, WEIGHTS), (moving, MOVING))
+            if tensors
+        ]
+        # torch.save and safetensors have errors of their own for a disk that is full.
+        failures = (OSError, SafetensorError, RuntimeError)
+        with (
+            self._writing(f"The state of step {step}", failures),
+            new_folder(self.state / f"step-{step:08d}") as work,
+        ):
+            for held, name in files:
+                save_file(held, work / name)
             torch.save(dict(optimizer), work / "optimizer.pt")
         for older in self.state.glob("step-*"):
             if older.name != f"step-{step:08d}":
@@ -155,7 +227,7 @@ class RunFolder:
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Append one line, at once."""
-        with (self.out / METRICS).open("a", encoding="utf-8") as file:
+        with self._writing("The metrics"), (self.out / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics, allow_nan=False) + "\n")
 
     def last_metrics(self) -> dict[str, Any]:
@@ -165,8 +237,9 @@ class RunFolder:
     def finish(self, write: Callable[[Path], None], card: Mapping[str, Any], *, keep_state: bool) -> None:
         """Put the checkpoint into the folder, then the card, then remove the state."""
         ready = self.state / "checkpoint"
-        with new_folder(ready) as work:
+        with self._writing("The checkpoint", (OSError, SafetensorError)), new_folder(ready) as work:
             write(work)
+            _ordinary_modes(work)
         # model_index.json last: until it is there, nothing takes the folder for a pipeline.
         for entry in sorted(ready.iterdir(), key=lambda path: path.name == "model_index.json"):
             target = self.out / entry.name
@@ -174,6 +247,7 @@ class RunFolder:
                 shutil.rmtree(target)
             entry.replace(target)
         ready.rmdir()
-        write_json(self.out / CARD, {**card, "config": self.config})
+        with self._writing("The training card"):
+            write_json(self.out / CARD, {**card, "config": self.config})
         if not keep_state:
             shutil.rmtree(self.state)

@@ -65,7 +65,10 @@ def train_command(
         typer.Option("--set", help="Any setting, key=value; --dry-run lists them.", rich_help_panel=_MORE),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print every constant with its source.", rich_help_panel=_MORE)
+        bool,
+        typer.Option(
+            "--dry-run", help="Print every constant with its source; open nothing.", rich_help_panel=_MORE
+        ),
     ] = False,
 ) -> None:
     """Train a preference method; started again with the same settings, an unfinished run goes on.
@@ -107,6 +110,7 @@ def train_command(
     console = Console()
     if dry_run:
         _print_recipe(console, resolved)
+        _print_found(console, backbone, data)
         return
     result = train(resolved, backbone=backbone, data=data, out=out, progress=ConsoleProgress(console))
     if process_state().is_main_process:
@@ -122,6 +126,30 @@ def _print_recipe(console: Any, recipe: Any) -> None:
     for name, constant in recipe.constants().items():
         table.add_row(name, str(constant["value"]), constant["source"])
     console.print(table)
+
+
+def _print_found(console: Any, backbone: str, data: str) -> None:
+    """What a run would refuse at once; nothing is opened."""
+    from prefbench.bench.exceptions import PrefbenchError
+    from prefbench.reference_trainers.backbones.opening import is_local
+    from prefbench.reference_trainers.preferences.opening import existing, is_miniature
+
+    def look_for_backbone() -> str:
+        if is_local(backbone):
+            return f"Backbone {backbone}: is there; its weights were not looked at."
+        return f"Backbone {backbone}: taken for a hub id; the hub was not asked."
+
+    def look_for_data() -> str:
+        if not is_miniature(data):
+            existing(data)
+        return f"Data {data}: is there; its rows and images were not looked at."
+
+    for look in (look_for_backbone, look_for_data):
+        try:
+            text = look()
+        except PrefbenchError as error:
+            text = f"A run would be refused: {error}"
+        console.print(text, markup=False, highlight=False)
 
 
 def _print_result(console: Any, result: Any) -> None:

@@ -10,7 +10,7 @@ from prefbench.bench.exceptions import MissingWeightsError, UsageError
 from prefbench.bench.registry import Registry, unknown_name
 from prefbench.reference_trainers.backbones.backbone import Backbone
 
-__all__ = ["BACKBONES", "MINIATURE", "open_backbone"]
+__all__ = ["BACKBONES", "MINIATURE", "is_local", "open_backbone"]
 
 MINIATURE = "miniature"
 BACKBONES: Registry[type[Backbone]] = Registry(
@@ -77,6 +77,24 @@ def _opener(spec: str, index: dict[str, Any]) -> Any:
     return BACKBONES.get(name)
 
 
+def is_local(spec: str) -> bool:
+    """Whether `spec` is a pipeline on this machine, told by its model_index.json; False for a hub id, which is not asked.
+
+    Raises:
+        UsageError: unknown name, or a pipeline of a class that cannot be trained.
+        MissingWeightsError: no such folder, or no pipeline in it.
+    """
+    path = Path(spec)
+    if spec == MINIATURE or path.exists():
+        _opener(spec, _local_index(_miniature_folder() if spec == MINIATURE else path))
+        return True
+    if HUB_ID.fullmatch(spec):
+        return False
+    if len(path.parts) > 1:
+        raise MissingWeightsError(f"--backbone {spec}: there is no such folder. Check the path.")
+    raise unknown_name("backbone", spec, [MINIATURE])
+
+
 def open_backbone(spec: str) -> Backbone:
     """Open a pretrained pipeline for training.
 
@@ -87,14 +105,10 @@ def open_backbone(spec: str) -> Backbone:
         UsageError: unknown name, or a pipeline of a class that cannot be trained.
         MissingWeightsError: weights that are absent, incomplete or not reachable.
     """
-    path = Path(spec)
+    if not is_local(spec):
+        return _opener(spec, _hub_index(spec))(spec, local=False)
     if spec == MINIATURE:
         folder = _miniature_folder()
         return _opener(spec, _local_index(folder))(str(folder), local=True, name=MINIATURE)
-    if path.exists():
-        return _opener(spec, _local_index(path))(str(path.resolve()), local=True)
-    if HUB_ID.fullmatch(spec):
-        return _opener(spec, _hub_index(spec))(spec, local=False)
-    if len(path.parts) > 1:
-        raise MissingWeightsError(f"--backbone {spec}: there is no such folder. Check the path.")
-    raise unknown_name("backbone", spec, [MINIATURE])
+    path = Path(spec)
+    return _opener(spec, _local_index(path))(str(path.resolve()), local=True)

@@ -2,49 +2,67 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from prefbench.bench.exceptions import DataError
+from prefbench.scorers.image_io import open_rgb
 
-__all__ = ["ImageFiles", "read_rgb", "rgb"]
+__all__ = ["ImageFiles", "UnreadableImageError", "decoded", "read_rgb"]
 
-LOSSY = ("I", "F")
-"""First letter of Pillow's modes with more than 8 bits a channel, which convert("RGB") would cut off at white."""
-
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 """What Pillow raises for files that are no image, cut short, damaged or far too large."""
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """An RGB image of 8 bits a channel, as SalesforceAIResearch/DiffusionDPO@5233e75 makes it: convert("RGB").
+class UnreadableImageError(DataError):
+    """An image without usable pixels; `problem` says which, in which row, and why."""
 
-    Palettes are looked up, grey is repeated, CMYK is converted; transparency is ignored, so that a transparent pixel
-    gets the colour that is stored below it.
+    def __init__(self, problem: str, advice: str = "Replace it or delete the row.") -> None:
+        super().__init__(f"{problem}. {advice}")
+        self.problem = problem
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, without Pillow's names for the object that it read."""
+    if isinstance(error, UnidentifiedImageError):
+        return "Pillow does not know the format"
+    return str(error).rstrip(".")
+
+
+def decoded(file: Path | BinaryIO, what: str) -> Image.Image:
+    """An RGB image by the one rule of scorers/image_io.py, which the benchmark and the scorers follow too.
+
+    SalesforceAIResearch/DiffusionDPO@5233e75 has convert("RGB"): the same for 8-bit files that are neither
+    transparent nor turned by EXIF. Those are composited over white and turned (ours).
 
     Raises:
-        ValueError: more than 8 bits a channel.
+        UnreadableImageError: no image, damaged, too large, or of floating-point values; beginning with `what`.
+        FileNotFoundError: there is no such file.
     """
-    if image.mode.startswith(LOSSY):
-        raise ValueError(f"mode {image.mode} has more than 8 bits a channel; save it as 8-bit RGB")
-    return image.convert("RGB")
+    try:
+        with Image.open(file) as image:
+            return open_rgb(image)
+    except FileNotFoundError:
+        raise
+    except DataError as error:
+        raise UnreadableImageError(f"{what} cannot be used: {str(error).rstrip('.')}") from None
+    except UNREADABLE as error:
+        raise UnreadableImageError(f"{what} cannot be read as an image ({_reason(error)})") from None
 
 
 def read_rgb(path: Path, where: str) -> Image.Image:
     """An RGB image.
 
     Raises:
-        DataError: the file is missing or is no image, naming `where`.
+        UnreadableImageError: the file is missing or is no image, naming `where`.
     """
     try:
-        with Image.open(path) as image:
-            return rgb(image)
+        return decoded(path, f"{where}: {path}")
     except FileNotFoundError:
-        raise DataError(f"{where}: the image {path} is missing. Put it there or delete the row.") from None
-    except UNREADABLE as error:
-        raise DataError(
-            f"{where}: {path} cannot be read as an image ({error}). Replace it or delete the row."
+        raise UnreadableImageError(
+            f"{where}: the image {path} is missing", "Put it there or delete the row."
         ) from None
 
 
@@ -56,10 +74,15 @@ def _look(path: Path) -> tuple[int, str | None]:
             mode = image.mode
     except FileNotFoundError:
         return 0, f"image {path} is missing"
-    except UNREADABLE:
+    except (UnidentifiedImageError, IsADirectoryError):
         return 0, f"{path} is not an image"
-    if mode.startswith(LOSSY):
-        return size, f"{path} has more than 8 bits a channel (mode {mode}); save it as 8-bit RGB"
+    except UNREADABLE as error:
+        return 0, f"{str(path)!r} is not an image that can be read ({_reason(error)})"
+    if mode == "F":
+        return (
+            size,
+            f"{path} holds floating-point values without a stated range (mode F); save it as 8-bit RGB",
+        )
     return size, None
 
 

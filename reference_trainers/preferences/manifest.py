@@ -14,6 +14,7 @@ from prefbench.reference_trainers.preferences.labelled_pairs import (
     labelled_pairs,
     problems_error,
 )
+from prefbench.reference_trainers.preferences.parquet_images import readable_parquet
 
 __all__ = ["COLUMNS", "checked_labels", "checked_prompts", "load_manifest", "read_table"]
 
@@ -64,7 +65,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            with readable_parquet(path):
+                return pd.read_parquet(path)
         if path.suffix.lower() == ".jsonl":
             return _json_lines(path)
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")

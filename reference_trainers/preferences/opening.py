@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +21,24 @@ from prefbench.reference_trainers.preferences.labelled_pairs import (
     labelled_pairs,
 )
 from prefbench.reference_trainers.preferences.manifest import load_manifest, read_table
+from prefbench.reference_trainers.preferences.miniature_lists import miniature_list_pairs
 from prefbench.reference_trainers.preferences.pickapic import is_pickapic, load_pickapic
 from prefbench.reference_trainers.preferences.rankings import Rankings
 from prefbench.reference_trainers.preferences.rankings_table import is_rankings_table, load_rankings_table
 
-__all__ = ["MINIATURE", "DataConfig", "is_miniature", "open_preferences", "open_rankings"]
+__all__ = [
+    "MINIATURE",
+    "MINIATURE_LISTS",
+    "DataConfig",
+    "existing",
+    "is_miniature",
+    "open_preferences",
+    "open_rankings",
+]
 
 MINIATURE = "miniature"
+MINIATURE_LISTS = "miniature:500x4"
+"""What "miniature" means for a method that ranks lists: 500 prompts, four renders of each, 3000 pairs."""
 MINIATURE_PAIRS = 3000
 RANKINGS = "rankings.csv"
 """In a folder given as data: the table of rankings."""
@@ -73,22 +85,28 @@ class DataConfig:
             )
         if self.resolution is not None and self.resolution < 1:
             raise UsageError(f"resolution = {self.resolution} is not a number of pixels. Give 512, say.")
+        if self.flip_seed < 0:
+            raise UsageError(f"flip_seed = {self.flip_seed} must not be negative.")
         if self.workers < 0:
             raise UsageError(f"workers = {self.workers} is negative. Give 0 to decode between the steps.")
 
 
 def is_miniature(spec: str) -> bool:
-    """Whether `spec` is "miniature" or "miniature:PAIRS"."""
+    """Whether `spec` is "miniature", "miniature:PAIRS" or "miniature:PROMPTSxIMAGES"."""
     return spec == MINIATURE or spec.startswith(MINIATURE + ":")
 
 
-def _miniature(spec: str) -> LabelledPairs:
+def _miniature(spec: str, ties: Ties) -> LabelledPairs:
     from prefbench.bench.miniature.pairs import load_pairs
 
+    lists = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", spec.partition(":")[2])
+    if lists and int(lists[2]) > 1:
+        return miniature_list_pairs(spec, int(lists[1]), int(lists[2]), ties)
     number = spec.partition(":")[2] or str(MINIATURE_PAIRS)
     if not (number.isascii() and number.isdigit() and int(number) > 0):
         raise UsageError(
-            f"{spec!r}: after 'miniature:' stands the number of pairs, such as miniature:{MINIATURE_PAIRS}."
+            f"{spec!r}: after 'miniature:' stands the number of pairs, such as miniature:{MINIATURE_PAIRS}, or numbers "
+            f"of prompts and of images of each, two or more, such as {MINIATURE_LISTS}."
         )
     world = load_pairs(n=int(number))
     images = (world.images_0, world.images_1)
@@ -157,7 +175,13 @@ def _open(path: Path, config: DataConfig) -> LabelledPairs | Rankings:
     return load_manifest(path, config.ties, folder, table)
 
 
-def _existing(spec: str) -> Path:
+def existing(spec: str) -> Path:
+    """The file or folder that is named by `spec`.
+
+    Raises:
+        UsageError: no such name.
+        DataError: no such file or folder.
+    """
     path = Path(spec)
     if path.exists():
         return path
@@ -177,7 +201,7 @@ def open_rankings(spec: str, config: DataConfig) -> Rankings:
         UsageError: no such name.
         DataError: rows that cannot be used, each named, or data that holds pairs only.
     """
-    found = Path(spec) if is_miniature(spec) else _open(_existing(spec), config)
+    found = Path(spec) if is_miniature(spec) else _open(existing(spec), config)
     if not isinstance(found, Rankings):
         raise DataError(
             f"--data {spec} holds pairs, not rankings of several images. Give HPD v2's test.json, ImageReward's "
@@ -190,7 +214,8 @@ def open_preferences(spec: str, config: DataConfig) -> LabelledPairs:
     """Preference pairs, with ties dealt with as asked and labels flipped on request.
 
     Args:
-        spec: "miniature" (or "miniature:1000" for that many pairs); a manifest (CSV, Parquet or JSON lines with
+        spec: "miniature" (or "miniature:1000" for that many pairs, "miniature:500x4" for all pairs of four renders of
+            each of 500 prompts); a manifest (CSV, Parquet or JSON lines with
             prompt, image_0, image_1, label_0); Pick-a-Pic style Parquet, one file or a folder; or anything that
             `open_rankings` reads, whose pairs are those of different rank.
         config: for `ties`, `image_folder`, `flip` and `flip_seed`.
@@ -199,6 +224,6 @@ def open_preferences(spec: str, config: DataConfig) -> LabelledPairs:
         UsageError: no such name.
         DataError: no such file, or rows that cannot be used, each named.
     """
-    found = _miniature(spec) if is_miniature(spec) else _open(_existing(spec), config)
+    found = _miniature(spec, config.ties) if is_miniature(spec) else _open(existing(spec), config)
     pairs = found.pairs(config.ties) if isinstance(found, Rankings) else found
     return flip_labels(pairs, config.flip, config.flip_seed) if config.flip else pairs

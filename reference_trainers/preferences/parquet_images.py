@@ -4,6 +4,7 @@ import io
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from prefbench.bench.exceptions import DataError
-from prefbench.reference_trainers.preferences.image_files import UNREADABLE, rgb
+from prefbench.reference_trainers.preferences.image_files import decoded
 
-__all__ = ["ShardImages"]
+__all__ = ["ShardImages", "readable_parquet"]
 
 COLUMNS = ("jpg_0", "jpg_1")
 STRETCH_BYTES = 32 * 2**20
@@ -22,6 +23,22 @@ STRETCH_BYTES = 32 * 2**20
 STRETCHES_KEPT = 6
 READ_BYTES = 2**20
 """Read ahead in a column; without it pyarrow reads the whole column of a row group at once."""
+
+
+@contextmanager
+def readable_parquet(file: Path) -> Iterator[None]:
+    """Around whatever reads `file`.
+
+    Raises:
+        DataError: it is not Parquet, cut off or damaged.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"{file} cannot be read as Parquet ({reason[:300]}). Fetch or write it again, or take it away."
+        ) from None
 
 
 class ShardImages:
@@ -38,7 +55,7 @@ class ShardImages:
     def __init__(self, files: list[Path]) -> None:
         self.files = files
         self.sizes = [file.stat().st_size for file in files]
-        self._parquets = [pq.ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False) for file in files]
+        self._parquets = [_opened(file) for file in files]
         self._groups = [(f, g) for f, part in enumerate(self._parquets) for g in range(part.num_row_groups)]
         rows, stretch = [], []
         for file, group in self._groups:
@@ -87,10 +104,10 @@ class ShardImages:
 
     def _batches(self, index: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         file, group = self._groups[index]
-        batches: Iterator[pa.RecordBatch] = self._parquets[file].iter_batches(
-            batch_size=self._stretch[index], row_groups=[group], columns=columns, use_threads=False
-        )
-        return batches
+        with readable_parquet(self.files[file]):
+            yield from self._parquets[file].iter_batches(
+                batch_size=self._stretch[index], row_groups=[group], columns=columns, use_threads=False
+            )
 
     def _stretch_of(self, index: int, place: int) -> pa.RecordBatch:
         """Stretch number `place` of a row group, from the cache or by reading on."""
@@ -113,17 +130,17 @@ class ShardImages:
         """The RGB image.
 
         Raises:
-            DataError: the bytes are no image.
+            UnreadableImageError: the bytes are no image.
+            DataError: the shard is damaged.
         """
         index, offset = self._locate(row)
         place, offset = divmod(offset, self._stretch[index])
         with self._lock:
             data = self._stretch_of(index, place).column(f"jpg_{side}")[offset].as_py()
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                return rgb(image)
-        except UNREADABLE as error:
-            raise DataError(
-                f"{self.files[self._groups[index][0]]}: jpg_{side} of row {row + 1} (counted over all shards) "
-                f"cannot be decoded ({error}). Delete the row and start again."
-            ) from None
+        shard = self.files[self._groups[index][0]]
+        return decoded(io.BytesIO(data), f"{shard}: jpg_{side} of row {row + 1} (counted over all shards)")
+
+
+def _opened(file: Path) -> pq.ParquetFile:
+    with readable_parquet(file):
+        return pq.ParquetFile(file, buffer_size=READ_BYTES, pre_buffer=False)

@@ -2,7 +2,7 @@
 
 Columns caption, jpg_0, jpg_1 (bytes), label_0; where image_0_uid and image_1_uid are there too, rows of one image
 with itself are left out. Captions and labels are held in memory, images stay in the files: a million rows take well
-under 2 GB. Pixels are decoded when they are needed, so a damaged image is found when it is reached.
+under 2 GB. Pixels are decoded when they are needed; decoding.py looks at all of them before training.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from prefbench.reference_trainers.preferences.labelled_pairs import (
     problems_error,
 )
 from prefbench.reference_trainers.preferences.manifest import checked_labels, checked_prompts
-from prefbench.reference_trainers.preferences.parquet_images import ShardImages
+from prefbench.reference_trainers.preferences.parquet_images import ShardImages, readable_parquet
 
 __all__ = ["COLUMNS", "is_pickapic", "load_pickapic"]
 
@@ -29,15 +29,26 @@ UIDS = ("image_0_uid", "image_1_uid")
 
 def is_pickapic(path: Path) -> bool:
     """Whether a Parquet file has the columns of Pick-a-Pic."""
-    return set(COLUMNS) <= set(pq.read_schema(path).names)
+    return set(COLUMNS) <= _columns(path)
+
+
+def _columns(file: Path) -> set[str]:
+    with readable_parquet(file):
+        return set(pq.read_schema(file).names)
+
+
+def _captions(file: Path) -> pd.DataFrame:
+    with readable_parquet(file):
+        return pd.read_parquet(file, columns=["caption", "label_0"])
 
 
 def _same_uid(file: Path) -> np.ndarray:
     """(rows,) bool: both images have one uid; all False where the shard has no uids."""
-    parquet = pq.ParquetFile(file)
-    if not set(UIDS) <= set(parquet.schema_arrow.names):
-        return np.zeros(parquet.metadata.num_rows, dtype=bool)
-    uids = parquet.read(columns=list(UIDS)).to_pandas()
+    with readable_parquet(file):
+        parquet = pq.ParquetFile(file)
+        if not set(UIDS) <= set(parquet.schema_arrow.names):
+            return np.zeros(parquet.metadata.num_rows, dtype=bool)
+        uids = parquet.read(columns=list(UIDS)).to_pandas()
     return (uids[UIDS[0]].notna() & (uids[UIDS[0]] == uids[UIDS[1]])).to_numpy(dtype=bool)
 
 
@@ -49,7 +60,7 @@ def load_pickapic(path: Path, ties: Ties = "drop") -> LabelledPairs:
         ties: what to do with label 0.5.
 
     Raises:
-        DataError: no Parquet file, a missing column, or rows with an empty caption, a label outside {0, 0.5,
+        DataError: no Parquet file, a damaged one, a missing column, or rows with an empty caption, a label outside {0, 0.5,
             1} or no image bytes; each is named by row.
     """
     files = sorted(path.glob("**/*.parquet")) if path.is_dir() else [path]
@@ -59,14 +70,12 @@ def load_pickapic(path: Path, ties: Ties = "drop") -> LabelledPairs:
             "manifest."
         )
     for file in files:
-        absent = set(COLUMNS) - set(pq.read_schema(file).names)
+        absent = set(COLUMNS) - _columns(file)
         if absent:
             raise DataError(
                 f"{file} has no column {', '.join(sorted(absent))}. Pick-a-Pic has {', '.join(COLUMNS)}."
             )
-    table = pd.concat(
-        [pd.read_parquet(file, columns=["caption", "label_0"]) for file in files], ignore_index=True
-    )
+    table = pd.concat([_captions(file) for file in files], ignore_index=True)
     images = ShardImages(files)
     labels, problems = checked_labels(table["label_0"])
     prompts, empty = checked_prompts(table["caption"], "caption")

@@ -10,7 +10,19 @@ import pytest
 
 from prefbench.bench.cli import app
 
-COMMANDS = ("demo", "train", "label", "select", "bench", "score", "compare", "report", "list", "doctor")
+COMMANDS = (
+    "demo",
+    "train",
+    "label",
+    "select",
+    "bench",
+    "score",
+    "compare",
+    "report",
+    "reproduce",
+    "list",
+    "doctor",
+)
 
 
 def prefbench(

@@ -23,6 +23,7 @@ from prefbench.reference_trainers.preferences.image_files import read_rgb
 from prefbench.reference_trainers.preferences.labelled_pairs import flip_labels
 from prefbench.reference_trainers.preferences.opening import DataConfig, open_preferences
 from prefbench.reference_trainers.recipes import resolve_recipe
+from prefbench.scorers.image_io import open_rgb
 
 PLAIN = DataConfig()
 LABELS = [1, 0.5, 0, 0.5, 0.5]
@@ -171,40 +172,54 @@ def save_modes(folder: Path) -> dict[str, tuple[int, int, int]]:
     Image.new("RGB", (4, 4), (200, 100, 50)).save(folder / "rgb.png")
     Image.new("RGBA", (4, 4), (200, 100, 50, 0)).save(folder / "rgba.png")
     Image.new("L", (4, 4), 77).save(folder / "grey.png")
+    Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16)).save(folder / "deep.png")
     Image.new("LA", (4, 4), (77, 0)).save(folder / "greyalpha.png")
     Image.new("1", (4, 4), 1).save(folder / "bit.png")
     Image.new("RGB", (4, 4), (200, 100, 50)).quantize(4).save(folder / "palette.png")
     colour, grey = (200, 100, 50), (77, 77, 77)
     return {
         "rgb.png": colour,
-        "rgba.png": colour,
+        "rgba.png": (255, 255, 255),
         "grey.png": grey,
-        "greyalpha.png": grey,
+        "greyalpha.png": (255, 255, 255),
+        "deep.png": (156, 156, 156),
         "bit.png": (255, 255, 255),
         "palette.png": colour,
     }
 
 
-def test_every_mode_becomes_rgb_as_in_the_released_code(tmp_path: Path):
-    """convert("RGB"): transparency is ignored, and the stored colour shows."""
+def test_every_mode_becomes_rgb_as_the_scorers_see_it(tmp_path: Path):
+    """White under full transparency; 40000 / 257 = 155.6; the same pixels as scorers/image_io.py."""
     for name, expected in save_modes(tmp_path).items():
         image = read_rgb(tmp_path / name, "row 1")
         assert (image.mode, image.getpixel((1, 1))) == ("RGB", expected), name
+        assert np.array_equal(image, open_rgb(tmp_path / name)), name
+
+
+def test_a_picture_that_exif_turns_is_turned(tmp_path: Path):
+    """Orientation 6: the left column of the file is the top row of the picture."""
+    sideways = Image.new("RGB", (4, 2), (0, 0, 255))
+    sideways.paste((255, 0, 0), (0, 0, 1, 2))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sideways.save(tmp_path / "turned.png", exif=exif)
+    image = read_rgb(tmp_path / "turned.png", "row 1")
+    assert image.size == (2, 4)
+    assert image.getpixel((0, 0)) == image.getpixel((1, 0)) == (255, 0, 0)
+    assert image.getpixel((0, 1)) == (0, 0, 255)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("deep.png", "more than 8 bits a channel"),
-        ("float.tif", "more than 8 bits a channel"),
+        ("float.tif", "floating-point values without a stated range"),
         ("folder", "is not an image"),
         ("", "an image has no name"),
         ("empty.png", "is not an image"),
     ],
 )
-def test_files_that_are_no_8_bit_image_are_named_before_training(name: str, message: str, tmp_path: Path):
+def test_files_that_cannot_be_an_rgb_image_are_named_before_training(name: str, message: str, tmp_path: Path):
     Image.new("RGB", (4, 4)).save(tmp_path / "good.png")
-    Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16)).save(tmp_path / "deep.png")
     Image.new("F", (4, 4), 0.5).save(tmp_path / "float.tif")
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.png").write_bytes(b"")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner, Result
 
@@ -52,6 +53,42 @@ def test_dry_run_prints_every_constant_with_its_source_and_writes_nothing(tmp_pa
     assert "ours" in lines["lr"]
     assert {"steps", "caption_dropout", "hflip", "clip", "seed"} <= lines.keys()
     assert not out.exists()
+
+
+def test_a_dry_run_says_what_is_there_and_what_it_did_not_look_at(manifest: Path, tmp_path: Path):
+    def said(backbone: object, data: object) -> str:
+        result = run("sft", "--backbone", backbone, "--data", data, "--out", tmp_path / "out", "--dry-run")
+        assert result.exit_code == 0
+        return " ".join(result.output.rpartition("┘")[2].split())
+
+    text = said("nowhere/at/all", tmp_path / "absent.csv")
+    assert "A run would be refused: --backbone nowhere/at/all: there is no such folder" in text
+    assert "A run would be refused: --data" in text
+    text = said("some/hub-id", manifest)
+    assert "some/hub-id: taken for a hub id; the hub was not asked" in text
+    assert "is there; its rows and images were not looked at" in text
+    assert "refused" not in text
+    text = said("miniature", "miniature")
+    assert text.count("is there") == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--batch", 5, "--set", "micro_batch=2"], "batch = 5 pairs cannot be cut"),
+        (["--resolution", 1], r"resolution = 1: one number of the latents .* 2 x 2 pixels"),
+        (["--flip", 0.5, "--flip-seed", -1], "flip_seed = -1 must not be negative"),
+        (["--precision", "fp16"], "what --precision says"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(
+    more: list[object], message: str, tiny_pipeline: Path, manifest: Path, tmp_path: Path
+):
+    if "fp16" in more and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UsageError, match=message):
+        run("sft", *places(tiny_pipeline, manifest, tmp_path / "out"), "--steps", 1, *more)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_gives_way_to_options_and_both_are_named_as_sources(

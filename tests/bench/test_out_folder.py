@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from prefbench.bench import demo
+from prefbench.bench.exceptions import UsageError
+from prefbench.bench.out_folder import check_out
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    check_out(tmp_path / "new" / "below")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "old").mkdir()
+    check_out(tmp_path / "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_files_and_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(UsageError, match=r"--out .*file cannot be written: it is a file"):
+        check_out(tmp_path / "file")
+    for bad in (tmp_path / "file" / "below", tmp_path / ("x" * 300)):
+        with pytest.raises(UsageError, match="cannot be written"):
+            check_out(bad)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc takes no folder")
+def test_proc_takes_no_folder() -> None:
+    with pytest.raises(UsageError, match="--out /proc/x cannot be written"):
+        check_out(Path("/proc/x"))
+
+
+def test_the_demo_looks_at_its_folder_before_it_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "_train_arms", lambda *_: pytest.fail("training was started"))
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "checkpoints").write_text("kept")
+    for out in (tmp_path / "file", tmp_path / "out"):
+        with pytest.raises(UsageError, match="it is a file"):
+            demo.run_demo(out, quick=True, seed=0, workers=1, console=Console(quiet=True))
