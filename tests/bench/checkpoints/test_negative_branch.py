@@ -23,7 +23,10 @@ def draw(spec: str, sampling: Sampling = SAMPLING) -> np.ndarray:
 
 
 def test_equal_networks_draw_what_plain_guidance_draws(tiny_pipeline: Path) -> None:
-    assert np.array_equal(draw(f"npo:{tiny_pipeline}@{tiny_pipeline}"), draw(str(tiny_pipeline)))
+    """Up to one 8-bit level: two calls of half the batch round otherwise than one of the whole."""
+    apart = np.abs(draw(f"npo:{tiny_pipeline}@{tiny_pipeline}") - draw(str(tiny_pipeline)))
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.01
 
 
 def test_another_negative_network_changes_the_images_and_not_without_guidance(
