@@ -4,7 +4,7 @@ Every stage reads what the one before it left, so a selection orders winner and 
 included, as it would on really noisy data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,6 +84,16 @@ def _check_before_scoring(pairs: LabelledPairs, cfg: Composition, needed: Sequen
             )
 
 
+def _refuse_lower_is_better(scores: Mapping[str, ImageScores], wanted: Sequence[str]) -> None:
+    """A method reads raw scores from its batches and takes the higher one for the better."""
+    for name in wanted:
+        if not scores[name].higher_is_better:
+            raise UsageError(
+                f"Of the scorer {name!r} a lower score is better, and the method takes a higher one for better. Name another "
+                "scorer, or label by it (labels = scorer:NAME), which heeds its direction."
+            )
+
+
 def compose(
     pairs: LabelledPairs,
     cfg: Composition,
@@ -122,6 +132,7 @@ def compose(
             scores = read_scores(Path(cfg.scores).expanduser(), pairs, needed, data_sha256=data_sha256)
         elif needed:
             scores = score_pairs(pairs, needed, cache, load=load, stages=stages, device=device)
+        _refuse_lower_is_better(scores, wanted)
         attached = replace(
             pairs, side_scores={**pairs.side_scores, **{n: s.values for n, s in scores.items()}}
         )

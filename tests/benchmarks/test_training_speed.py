@@ -18,7 +18,7 @@ from prefbench.reference_trainers.offline import prepare_run, training_steps
 from prefbench.reference_trainers.preferences.labelled_pairs import labelled_pairs
 from prefbench.reference_trainers.recipes import resolve_recipe
 
-PAIRS, ROUNDS = 8, 15
+PAIRS, ROUNDS = 8, 60
 FROZEN = {"sft": 0, "diffusion_dpo": 1, "adaptive_dpo": 3}
 """Networks that a step evaluates without gradient: the reference, and Adaptive-DPO's two averages."""
 

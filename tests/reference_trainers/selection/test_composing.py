@@ -164,6 +164,20 @@ def test_a_scorer_of_which_lower_is_better_votes_and_agrees_the_right_way(grey_p
     assert again.pairs.rows.tolist() == [0, 5]
 
 
+def test_a_method_that_would_read_a_lower_is_better_scorer_backwards_is_refused(
+    grey_pairs, grey_scorer, tmp_path
+):
+    dark = grey_scorer("pickscore", sign=-1.0, direction="lower")
+    with pytest.raises(UsageError, match="'pickscore' a lower score is better"):
+        compose(
+            grey_pairs([[200, 10]]),
+            Composition(),
+            wanted=("pickscore",),
+            cache_dir=tmp_path,
+            load=lambda name, **_: dark,
+        )
+
+
 def test_scores_of_our_own_table_keep_their_scale(grey_pairs, grey_scorer, run, tmp_path: Path):
     """A scorer that says it is no cosine is refused for QSD as a table as well as by itself."""
     reward = grey_scorer("imagereward", scale="standardised reward")

@@ -122,7 +122,7 @@ def served(folder: Path, tmp_path: Path) -> Iterator[str]:
                 if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2, trust_env=False).is_success:
                     break
             except httpx.TransportError:
-                pass
+                pass  # it is still starting: the deadline and the process are looked at below
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
