@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -49,7 +50,7 @@ from prefbench.scorers.open_clip_tower import (
     image_features,
     read_architecture,
 )
-from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_and_center_crop
+from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, resize_and_center_crop, to_pixels
 from prefbench.scorers.protocol import ImageSource
 from prefbench.scorers.weights import (
     SkipRandomInit,
@@ -141,13 +142,13 @@ class Aesthetic:
     image_size: int
     batch_size: int = 16
 
+    def open_image(self, image: ImageSource) -> Image:
+        """Decoded, resized and cut to S x S."""
+        return resize_and_center_crop(open_rgb(image), self.image_size, crop="round")
+
     def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
         """B images -> normalised float32 (B, 3, S, S)."""
-        return normalise(
-            torch.stack(
-                [resize_and_center_crop(open_rgb(image), self.image_size, crop="round") for image in images]
-            )
-        )
+        return to_pixels([self.open_image(image) for image in images])
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
         """All False, shape (N,): no prompt is read."""
@@ -161,7 +162,8 @@ class Aesthetic:
             scorer=self.info.name,
             network=self.network,
             batch_size=self.batch_size,
-            prepare=lambda batch, texts: (self.preprocess(batch),),
+            open_image=self.open_image,
+            to_pixels=to_pixels,
             forward=forward,
         )
 

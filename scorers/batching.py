@@ -1,4 +1,4 @@
-"""Scoring lists in batches: images are decoded by several threads, beside a GPU while it works on the batch before."""
+"""Scoring lists in batches: images are made ready by several threads, beside a GPU while it works on the batch before."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,13 +11,13 @@ from PIL.Image import Image
 from torch import Tensor, nn
 
 from prefbench.bench.exceptions import DataError, UsageError
-from prefbench.scorers.image_io import image_name, open_rgb
+from prefbench.scorers.image_io import image_name
 from prefbench.scorers.protocol import ImageSource
 
 __all__ = ["check_pairs", "score_in_batches"]
 
 MOST_THREADS = 8
-"""Images decoded at once, at most: enough for a GPU, and each holds a whole picture in memory."""
+"""Images made ready at once, at most: enough for a GPU, and each holds a whole picture in memory."""
 
 
 def check_pairs(images: Sequence[ImageSource], prompts: Sequence[str], scorer: str) -> None:
@@ -49,7 +49,9 @@ def score_in_batches(
     scorer: str,
     network: nn.Module,
     batch_size: int,
-    prepare: Callable[[Sequence[ImageSource], Sequence[str]], tuple[Tensor, ...]],
+    open_image: Callable[[ImageSource], Image],
+    to_pixels: Callable[[Sequence[Image]], Tensor],
+    tokenize: Callable[[Sequence[str]], Tensor] | None = None,
     forward: Callable[..., Tensor],
 ) -> NDArray[np.float64]:
     """Scores of N pairs, in order.
@@ -60,8 +62,11 @@ def score_in_batches(
         scorer: name for messages.
         network: put into eval mode; its first parameter gives device and dtype of the pixels.
         batch_size: pairs at once.
-        prepare: batch of images and prompts -> (pixels float32 (B, 3, H, W), tokens ...), on the CPU.
-        forward: (network, pixels, tokens ...) -> (B,), float32 or wider.
+        open_image: what Pillow does: decode, resize; called by several threads. No torch in it: its threads would
+            have threads of their own, which stand in the way of the network's.
+        to_pixels: B opened images -> float32 (B, 3, H, W), on the CPU.
+        tokenize: B prompts -> tokens (B, ...), on the CPU; None for a scorer that reads no prompt.
+        forward: (network, pixels, tokens) -> (B,), float32 or wider; without `tokenize` (network, pixels).
 
     Returns: float64 (N,).
 
@@ -74,29 +79,30 @@ def score_in_batches(
     parameter = next(network.parameters())
     starts = range(0, len(images), batch_size)
     scores = np.empty(len(images), dtype=np.float64)
-    # Decoding is most of the work beside the network, and Pillow does it without the interpreter lock. Beside a GPU the
-    # next batch is decoded while the network works; on a CPU the network has all the cores, and a thread that takes one
-    # of them makes its threads wait for one another, so decoding comes between the batches, on all the cores.
+    # Decoding and resizing are most of the work beside the network, and Pillow does them without the interpreter lock.
+    # Beside a GPU the next batch is made ready while the network works; on a CPU the network has all the cores, and a
+    # thread that takes one of them makes its threads wait for one another, so this comes between the batches, on all.
     ahead = parameter.device.type != "cpu"
     with (
         ThreadPoolExecutor(max_workers=min(MOST_THREADS, os.cpu_count() or 1)) as pool,
         torch.inference_mode(),
     ):
-        upcoming = _decode(pool, images[:batch_size])
+
+        def submit(start: int) -> list[Future[Image]]:
+            return [pool.submit(open_image, image) for image in images[start : start + batch_size]]
+
+        upcoming = submit(0)
         for start in starts:
-            decoded = [future.result() for future in upcoming]
+            opened = [future.result() for future in upcoming]
             stop = start + batch_size
             if ahead:
-                upcoming = _decode(pool, images[stop : stop + batch_size])
-            pixels, *tokens = prepare(decoded, prompts[start:stop])
-            batch = forward(
-                network,
-                pixels.to(device=parameter.device, dtype=parameter.dtype),
-                *(part.to(parameter.device) for part in tokens),
-            )
+                upcoming = submit(stop)
+            pixels = to_pixels(opened)
+            tokens = [] if tokenize is None else [tokenize(prompts[start:stop]).to(parameter.device)]
+            batch = forward(network, pixels.to(device=parameter.device, dtype=parameter.dtype), *tokens)
             scores[start:stop] = batch.double().cpu().numpy()
             if not ahead:
-                upcoming = _decode(pool, images[stop : stop + batch_size])
+                upcoming = submit(stop)
     broken = np.flatnonzero(~np.isfinite(scores))
     if broken.size:
         index = int(broken[0])
@@ -107,7 +113,3 @@ def score_in_batches(
             "A score must be finite: check the weights, or use dtype float32."
         )
     return scores
-
-
-def _decode(pool: ThreadPoolExecutor, images: Sequence[ImageSource]) -> list[Future[Image]]:
-    return [pool.submit(open_rgb, image) for image in images]

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from open_clip import CLIP, SimpleTokenizer
+from PIL.Image import Image
 from torch import Tensor
 
 from prefbench.bench.registry import unknown_name
@@ -48,7 +49,14 @@ from prefbench.scorers.open_clip_tower import (
     tokenizer_identity,
     too_long,
 )
-from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, letterbox, normalise, resize_and_center_crop
+from prefbench.scorers.preprocess import (
+    CLIP_MEAN,
+    CLIP_STD,
+    letterbox,
+    normalise,
+    resize_and_center_crop,
+    to_pixels,
+)
 from prefbench.scorers.protocol import ImageSource
 from prefbench.scorers.weights import HubFile, WeightsArgument, find_weights, miniature_folder, place
 
@@ -160,13 +168,22 @@ class CLIPScore:
 
     def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
         """B images -> normalised float32 (B, 3, S, S)."""
+        return self.to_pixels([self.open_image(image) for image in images])
+
+    def open_image(self, image: ImageSource) -> Image:
+        """Decoded; where the form cuts, also resized and cut to S x S."""
+        decoded = open_rgb(image)
         if self.form.resize == "letterbox":
-            squares = [letterbox(open_rgb(image), self.image_size, antialias=True) for image in images]
-        else:
-            squares = [
-                resize_and_center_crop(open_rgb(image), self.image_size, crop="round") for image in images
-            ]
-        return normalise(torch.stack(squares))
+            return decoded
+        return resize_and_center_crop(decoded, self.image_size, crop="round")
+
+    def to_pixels(self, images: Sequence[Image]) -> Tensor:
+        """What of `preprocess` torch does."""
+        if self.form.resize == "letterbox":
+            return normalise(
+                torch.stack([letterbox(image, self.image_size, antialias=True) for image in images])
+            )
+        return to_pixels(images)
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """B texts -> int64 (B, L), the form's prefix before each."""
@@ -189,7 +206,9 @@ class CLIPScore:
             scorer=self.info.name,
             network=self.network,
             batch_size=self.batch_size,
-            prepare=lambda batch, texts: (self.preprocess(batch), self.tokenize(texts)),
+            open_image=self.open_image,
+            to_pixels=self.to_pixels,
+            tokenize=self.tokenize,
             forward=scaled,
         )
 

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from open_clip import CLIP, SimpleTokenizer
+from PIL.Image import Image
 from torch import Tensor
 
 from prefbench.bench.registry import unknown_name
@@ -105,10 +106,12 @@ class HPSv2:
 
     def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
         """B images -> normalised float32 (B, 3, S, S); padding becomes the normalised black."""
+        return self.to_pixels([open_rgb(image) for image in images])
+
+    def to_pixels(self, images: Sequence[Image]) -> Tensor:
+        """What of `preprocess` torch does: the original resizes float tensors."""
         return normalise(
-            torch.stack(
-                [letterbox(open_rgb(image), self.image_size, antialias=self.antialias) for image in images]
-            )
+            torch.stack([letterbox(image, self.image_size, antialias=self.antialias) for image in images])
         )
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
@@ -127,7 +130,9 @@ class HPSv2:
             scorer=self.info.name,
             network=self.network,
             batch_size=self.batch_size,
-            prepare=lambda batch, texts: (self.preprocess(batch), self.tokenize(texts)),
+            open_image=open_rgb,
+            to_pixels=self.to_pixels,
+            tokenize=self.tokenize,
             forward=forward,
         )
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -43,7 +44,7 @@ from prefbench.scorers.imagereward_network import (
 )
 from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
 from prefbench.scorers.open_clip_tower import ARCHITECTURE_FILE, half_bytes, read_architecture
-from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_and_center_crop
+from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, resize_and_center_crop, to_pixels
 from prefbench.scorers.protocol import ImageSource
 from prefbench.scorers.weights import (
     HubFile,
@@ -133,13 +134,13 @@ class ImageReward:
     token_limit: int
     batch_size: int = 16
 
+    def open_image(self, image: ImageSource) -> Image:
+        """Decoded, resized and cut to S x S."""
+        return resize_and_center_crop(open_rgb(image), self.image_size, crop="round")
+
     def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
         """B images -> normalised float32 (B, 3, S, S)."""
-        return normalise(
-            torch.stack(
-                [resize_and_center_crop(open_rgb(image), self.image_size, crop="round") for image in images]
-            )
-        )
+        return to_pixels([self.open_image(image) for image in images])
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """B texts -> int64 (B, 2, L): ids and mask, padded to L, cut at L with [SEP] kept last."""
@@ -165,7 +166,9 @@ class ImageReward:
             scorer=self.info.name,
             network=self.network,
             batch_size=self.batch_size,
-            prepare=lambda batch, texts: (self.preprocess(batch), self.tokenize(texts)),
+            open_image=self.open_image,
+            to_pixels=to_pixels,
+            tokenize=self.tokenize,
             forward=forward,
         )
 

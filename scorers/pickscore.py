@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerBase
@@ -37,7 +37,7 @@ from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
 from prefbench.scorers.open_clip_tower import half_bytes, read_architecture
-from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, normalise, resize_and_center_crop
+from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, resize_and_center_crop, to_pixels
 from prefbench.scorers.protocol import ImageSource
 from prefbench.scorers.weights import (
     HubFile,
@@ -141,13 +141,13 @@ class PickScore:
     token_limit: int
     batch_size: int = 16
 
+    def open_image(self, image: ImageSource) -> Image:
+        """Decoded, resized and cut to S x S."""
+        return resize_and_center_crop(open_rgb(image), self.image_size, crop="floor")
+
     def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
         """B images -> normalised float32 (B, 3, S, S)."""
-        return normalise(
-            torch.stack(
-                [resize_and_center_crop(open_rgb(image), self.image_size, crop="floor") for image in images]
-            )
-        )
+        return to_pixels([self.open_image(image) for image in images])
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """B texts -> int64 (B, L): padded to L, cut at L with the end token kept last."""
@@ -174,7 +174,9 @@ class PickScore:
             scorer=self.info.name,
             network=self.network,
             batch_size=self.batch_size,
-            prepare=lambda batch, texts: (self.preprocess(batch), self.tokenize(texts)),
+            open_image=self.open_image,
+            to_pixels=to_pixels,
+            tokenize=self.tokenize,
             forward=forward,
         )
 

@@ -4,6 +4,7 @@ Pure functions without weights, each compared pixel by pixel with torchvision, P
 tests. All return float32 tensors of shape (3, size, size), values about 0..1, before normalisation.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "letterbox",
     "normalise",
     "resize_and_center_crop",
+    "to_pixels",
     "to_tensor",
 ]
 
@@ -73,7 +75,12 @@ def centre_crop_start(length: int, size: int, crop: Crop) -> int:
     return round(surplus / 2) if crop == "round" else surplus // 2
 
 
-def resize_and_center_crop(image: Image.Image, size: int, crop: Crop = "round") -> Tensor:
+def to_pixels(squares: Sequence[Image.Image]) -> Tensor:
+    """B RGB images of one size -> float32 (B, 3, S, S), normalised by CLIP's mean and deviation."""
+    return normalise(torch.stack([to_tensor(square) for square in squares]))
+
+
+def resize_and_center_crop(image: Image.Image, size: int, crop: Crop = "round") -> Image.Image:
     """Short side to `size` with Pillow's bicubic filter (which antialiases), then a centre square.
 
     The long side becomes int(size * long / short), as in torchvision and transformers, before the crop drops
@@ -84,7 +91,7 @@ def resize_and_center_crop(image: Image.Image, size: int, crop: Crop = "round") 
         size: side of the result, pixels.
         crop: rounding of the crop's first pixel, see `centre_crop_start`.
 
-    Returns: float32 (3, size, size) in [0, 1].
+    Returns: an RGB image of size x size.
 
     Raises: DataError for a strip so long that the resized image would pass Pillow's own limit of pixels.
 
@@ -104,12 +111,10 @@ def resize_and_center_crop(image: Image.Image, size: int, crop: Crop = "round") 
     left = centre_crop_start(new_width, size, crop)
     top = centre_crop_start(new_height, size, crop)
     if (new_width, new_height) == (width, height):
-        square = image.crop((left, top, left + size, top + size))
-    else:
-        square = image.resize((new_width, new_height), Image.Resampling.BICUBIC).crop(
-            (left, top, left + size, top + size)
-        )
-    return to_tensor(square)
+        return image.crop((left, top, left + size, top + size))
+    return image.resize((new_width, new_height), Image.Resampling.BICUBIC).crop(
+        (left, top, left + size, top + size)
+    )
 
 
 def letterbox(image: Image.Image, size: int, *, antialias: bool) -> Tensor:

@@ -15,7 +15,7 @@ from prefbench.scorers import clip, hpsv2, imagereward, pickscore
 from prefbench.scorers.open_clip_tower import save_clip_folder
 from prefbench.scorers.registry import load_scorer
 
-IMAGES, BATCH, SIDE, ROUNDS = 32, 4, 512, 3
+IMAGES, BATCH, SIDE, ROUNDS = 8, 4, 512, 25
 
 # Networks of a realistic cost that still fit a test: ViT-B/32 for the CLIP family, BLIP with ViT-B/16 for
 # ImageReward.
@@ -99,7 +99,11 @@ class BareNetwork:
 
 @pytest.mark.parametrize("name", FORWARDS)
 def test_scoring_files_against_the_bare_network(name: str, tmp_path: Path, benchmark: Any) -> None:
-    """512-px PNG files, as a run stores them; bare passes and scorings alternate, medians are compared. Target: 0.9."""
+    """512-px PNG files, as a run stores them. Target: 0.9.
+
+    Bare passes and scorings of a second each alternate, and every scoring is divided by the pass just before it, so that
+    what else the machine does weighs on both; the median of these ratios counts.
+    """
     if benchmark.disabled:
         pytest.skip("a timing: run with --benchmark-enable")
     rng = np.random.default_rng(0)
@@ -118,12 +122,14 @@ def test_scoring_files_against_the_bare_network(name: str, tmp_path: Path, bench
     scorer.score(paths, prompts)
     bare.seconds.clear()
     benchmark.pedantic(scorer.score, args=(paths, prompts), setup=bare, rounds=ROUNDS, iterations=1)
-    share = median(bare.seconds) / benchmark.stats.stats.median
+    shares = sorted(
+        bare_s / ours_s for bare_s, ours_s in zip(bare.seconds, benchmark.stats.stats.data, strict=True)
+    )
     benchmark.extra_info.update(
         what="scoring files: share of the bare network's rate",
         case=f"{name}, {IMAGES} files of {SIDE} px, ViT-B size",
         bare_s=bare.seconds,
-        fastest_ratio=min(bare.seconds) / benchmark.stats.stats.min,
-        value=f"{share:.3f}",
+        quartiles=[shares[len(shares) // 4], shares[-len(shares) // 4]],
+        value=f"{median(shares):.3f}",
         target="at least 0.9",
     )

@@ -71,7 +71,7 @@ def original_letterbox(image: Image.Image, antialias: bool) -> torch.Tensor:
 @pytest.mark.parametrize("shape", SHAPES, ids=ids)
 def test_crop_equals_torchvision_on_every_shape(shape: tuple[int, int]) -> None:
     image = picture(*shape)
-    ours = normalise(resize_and_center_crop(image, SIZE, crop="round"))
+    ours = normalise(to_tensor(resize_and_center_crop(image, SIZE, crop="round")))
     torch.testing.assert_close(ours, original_crop()(image), rtol=0, atol=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_floor_crop_equals_transformers_clip_processor(shape: tuple[int, int]) -
     theirs = CLIPImageProcessorPil()(image, return_tensors="pt", input_data_format="channels_last")[
         "pixel_values"
     ][0]
-    ours = normalise(resize_and_center_crop(image, SIZE, crop="floor"))
+    ours = normalise(to_tensor(resize_and_center_crop(image, SIZE, crop="floor")))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
@@ -89,7 +89,7 @@ def test_the_two_crops_differ_where_the_surplus_leaves_three() -> None:
     image = picture(224, 227)
     assert centre_crop_start(227, 224, "round") == 2
     assert centre_crop_start(227, 224, "floor") == 1
-    left, right = (resize_and_center_crop(image, SIZE, crop=crop) for crop in ("round", "floor"))
+    left, right = (to_tensor(resize_and_center_crop(image, SIZE, crop=crop)) for crop in ("round", "floor"))
     assert torch.equal(left[:, :, :-1], right[:, :, 1:])
     assert not torch.equal(left, right)
 
@@ -142,7 +142,7 @@ def test_padding_becomes_the_normalised_black() -> None:
 
 def test_an_image_of_the_networks_size_is_not_touched() -> None:
     image = picture(SIZE, SIZE)
-    assert torch.equal(resize_and_center_crop(image, SIZE), to_tensor(image))
+    assert torch.equal(to_tensor(resize_and_center_crop(image, SIZE)), to_tensor(image))
     assert torch.equal(letterbox(image, SIZE, antialias=False), to_tensor(image))
 
 
@@ -159,7 +159,7 @@ def test_to_tensor_equals_torchvision() -> None:
     crop=st.sampled_from(["round", "floor"]),
 )
 def test_crop_has_the_asked_size_and_range(height: int, width: int, size: int, crop: str) -> None:
-    pixels = resize_and_center_crop(picture(height, width), size, crop=crop)  # type: ignore[arg-type]
+    pixels = to_tensor(resize_and_center_crop(picture(height, width), size, crop=crop))  # type: ignore[arg-type]
     assert pixels.shape == (3, size, size)
     assert pixels.dtype == torch.float32
     assert pixels.min() >= 0
@@ -183,7 +183,9 @@ def test_letterbox_has_the_asked_size_and_is_finite(
 def test_one_colour_stays_one_colour(colour: tuple[int, int, int]) -> None:
     image = Image.new("RGB", (70, 50), colour)
     expected = np.array(colour, dtype=np.float32) / 255
-    np.testing.assert_allclose(resize_and_center_crop(image, 16).mean(dim=(1, 2)), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        to_tensor(resize_and_center_crop(image, 16)).mean(dim=(1, 2)), expected, atol=1e-6
+    )
 
 
 def test_a_strip_that_would_fill_the_memory_is_refused() -> None:
