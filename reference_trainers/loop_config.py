@@ -49,13 +49,23 @@ class LoopConfig:
     """Recompute activations in the backward pass: less memory, about a third more time."""
     checkpoint_every: int = 100
     """Steps between saved training states."""
+    export_every: int | None = None
+    """Steps between checkpoints kept in OUT/exports, to be benchmarked beside the last; none for the last alone."""
     keep_state: bool = False
     """Keep OUT/state (optimizer and all) after the last step."""
     log_with: str | None = None
     """One of accelerate's trackers, such as tensorboard or wandb; none for OUT/metrics.jsonl alone."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "checkpoint_every", "micro_batch", "lora_rank", "lower_after"):
+        for name in (
+            "steps",
+            "batch",
+            "checkpoint_every",
+            "export_every",
+            "micro_batch",
+            "lora_rank",
+            "lower_after",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} = {value} must be at least 1.")

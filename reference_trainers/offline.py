@@ -9,7 +9,7 @@ that was not.
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ RESULT_BLIND = frozenset(
         "llm_attempts",
         "llm_timeout_s",
         "checkpoint_every",
+        "export_every",
         "image_folder",
         "keep_state",
         "log_with",
@@ -121,10 +122,10 @@ def _restore(run: OfflineRun, folder: RunFolder, step: int) -> None:
 
 
 def _steps_to_the_end(
-    run: OfflineRun, folder: RunFolder, progress: ProgressReport
+    run: OfflineRun, folder: RunFolder, write: Callable[[Path], None], progress: ProgressReport
 ) -> tuple[int, Mapping[str, Any]]:
-    """Resume, train, save states and metrics; returns (steps done before, metrics of the last step)."""
-    main = run.accelerator.is_main_process
+    """Resume, train, save states, exports and metrics; returns (steps done before, metrics of the last step)."""
+    main, export_every = run.accelerator.is_main_process, run.loop.export_every
     if main:
         folder.resume()
     run.accelerator.wait_for_everyone()
@@ -147,6 +148,9 @@ def _steps_to_the_end(
                         _optimizer_state(run),
                         run.trained.moving_state(),
                     )
+                # The last step's is OUT itself.
+                if export_every and metrics["step"] % export_every == 0 and metrics["step"] < run.loop.steps:
+                    folder.export(metrics["step"], write)
     finally:
         progress.stop()
         finish_trackers(run.accelerator)
@@ -243,7 +247,12 @@ def _train_into(
     run = prepare_run(recipe, opened, pairs)
     if not recipe.data.cache and not folder.steps_done():
         _check_images(run, pairs, progress)
-    done, last = _steps_to_the_end(run, folder, progress)
+    save = opened.save_pipeline if recipe.loop.lora_rank is None else opened.save_lora
+
+    def write(work: Path) -> None:
+        save(run.accelerator.unwrap_model(run.model), work)
+
+    done, last = _steps_to_the_end(run, folder, write, progress)
     card = training_card(
         recipe,
         run.method,
@@ -257,9 +266,7 @@ def _train_into(
         last=dict(last),
     ) | {"composition": composition}
     if run.accelerator.is_main_process:
-        unet = run.accelerator.unwrap_model(run.model)
-        save = opened.save_pipeline if recipe.loop.lora_rank is None else opened.save_lora
-        folder.finish(lambda work: save(unet, work), card, keep_state=recipe.loop.keep_state)
+        folder.finish(write, card, keep_state=recipe.loop.keep_state)
     run.accelerator.wait_for_everyone()
     return TrainingResult(folder.out, card, resumed_from=done, was_finished=False)
 

@@ -5,6 +5,7 @@ OUT/state/config.json       the resolved configuration that a resume must match,
 OUT/state/run.lock          held by the process that trains, gone when it ends
 OUT/state/step-00000050/    weights.safetensors (trained weights only), optimizer.pt, and where shadows or a
                             reference move beside the policy, moving.safetensors
+OUT/exports/step-00000050/  with export_every: the checkpoint as it was after that step
 OUT/prefbench.json          the training card, written last: its presence means that the run is finished
 OUT/model_index.json ...    the checkpoint itself, or OUT/pytorch_lora_weights.safetensors
 """
@@ -26,14 +27,20 @@ from prefbench.bench.atomic import new_folder, write_json, write_text
 from prefbench.bench.exceptions import DataError, LedgerError, UsageError
 from prefbench.bench.store.folder_lock import folder_lock
 
-__all__ = ["CARD", "METRICS", "RunFolder"]
+__all__ = ["CARD", "METRICS", "RunFolder", "export_folder"]
 
 CARD = "prefbench.json"
 METRICS = "metrics.jsonl"
 STATE = "state"
+EXPORTS = "exports"
 LOCK = f"{STATE}/run.lock"
 WEIGHTS = "weights.safetensors"
 MOVING = "moving.safetensors"
+
+
+def export_folder(out: Path, step: int) -> Path:
+    """Where `export_every` puts the checkpoint of a step."""
+    return out / EXPORTS / f"step-{step:08d}"
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -233,6 +240,19 @@ class RunFolder:
     def last_metrics(self) -> dict[str, Any]:
         """The last line of metrics.jsonl."""
         return dict(json.loads((self.out / METRICS).read_text(encoding="utf-8").splitlines()[-1]))
+
+    def export(self, step: int, write: Callable[[Path], None]) -> None:
+        """Keep the checkpoint of a step for good; one of the same step, from before a kill, is replaced.
+
+        Raises:
+            LedgerError: no room on the disk.
+        """
+        with (
+            self._writing(f"The checkpoint of step {step}", (OSError, SafetensorError)),
+            new_folder(export_folder(self.out, step)) as work,
+        ):
+            write(work)
+            _ordinary_modes(work)
 
     def finish(self, write: Callable[[Path], None], card: Mapping[str, Any], *, keep_state: bool) -> None:
         """Put the checkpoint into the folder, then the card, then remove the state."""

@@ -32,6 +32,8 @@ class Arm:
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: str = "miniature"
     """What is trained on."""
+    traced: bool = False
+    """Whether the reward over the last steps of the reported trainings is followed."""
     only_control: bool = False
     """Trained where another arm needs it, and not asked about itself."""
 
@@ -146,6 +148,7 @@ ARMS: tuple[Arm, ...] = (
         "fifa",
         ("fifa_random", "fifa_margin"),
         "as many pairs at random: would any small subset do; and those of the largest margin: what text adds",
+        traced=True,
     ),
     Arm(
         "fifa_random",
@@ -153,6 +156,7 @@ ARMS: tuple[Arm, ...] = (
         (),
         "as many pairs as fifa keeps, at random",
         {"control": "random"},
+        traced=True,
         only_control=True,
     ),
     Arm(
@@ -161,6 +165,7 @@ ARMS: tuple[Arm, ...] = (
         (),
         "as many pairs as fifa keeps, of the largest margin",
         {"control": "margin"},
+        traced=True,
         only_control=True,
     ),
     Arm("adaptive_dpo", "adaptive_dpo", ("diffusion_dpo",), f"{_VARIANT}; on true labels"),

@@ -2,6 +2,7 @@
 
 FOLDER/checkpoint/    what `prefbench train` writes
 FOLDER/samples/       ledger, images and scores.parquet, as `prefbench bench` writes them
+FOLDER/trace/         the same for checkpoints of the last steps, of an arm that is traced
 FOLDER/job.json       written last: what was made, how it ended, how long it took
 """
 
@@ -18,6 +19,7 @@ import pandas as pd
 from prefbench.bench.atomic import write_json
 from prefbench.bench.exceptions import DataError, DivergedError, UsageError
 from prefbench.bench.reproduce.arms import Arm
+from prefbench.bench.reproduce.stability import draw_trace, export_every
 from prefbench.bench.suite import Suite, load_suite, with_limit
 
 if TYPE_CHECKING:
@@ -75,6 +77,11 @@ class Job:
         return f"{self.arm.name}, lr x{self.factor:g}, seed {self.seed}, {self.prompts} prompts"
 
     @property
+    def traced(self) -> bool:
+        """Whether checkpoints of its last steps are drawn as well."""
+        return self.arm is not None and self.arm.traced and self.prompts == "reporting"
+
+    @property
     def suite(self) -> Suite:
         """The miniature suite on the prompts of this job."""
         suite = load_suite("miniature")
@@ -109,9 +116,13 @@ class Job:
         if self.size.steps is not None:
             values["steps"] = self.size.steps
         given = {name: Constant(value, source) for name, value in values.items()}
+        whole = resolve_recipe(self.arm.method, "miniature", given, cache=True).loop
+        if self.traced:
+            given["export_every"] = Constant(export_every(whole.steps), source)
         if self.factor != 1:
-            lr = resolve_recipe(self.arm.method, "miniature", given, cache=True).loop.lr
-            given["lr"] = Constant(self.factor * lr, f"prefbench reproduce: {self.factor:g} x the recipe's")
+            given["lr"] = Constant(
+                self.factor * whole.lr, f"prefbench reproduce: {self.factor:g} x the recipe's"
+            )
         return resolve_recipe(self.arm.method, "miniature", given, cache=True)
 
     def description(self) -> dict[str, Any]:
@@ -186,6 +197,14 @@ def read_job_scores(job: Job) -> pd.DataFrame:
     return read_scores(job.folder / "samples" / SCORES)
 
 
+def read_trace(job: Job) -> pd.DataFrame:
+    """The scores table of the checkpoints of a traced job's last steps."""
+    from prefbench.bench.run_folder import SCORES
+    from prefbench.bench.scores_table import read_scores
+
+    return read_scores(job.folder / "trace" / SCORES)
+
+
 def mean_truth(job: Job, done: Done) -> float | None:
     """Mean known truth of the job's images; None where the training diverged."""
     if done.diverged is not None:
@@ -218,6 +237,8 @@ def do_job(job: Job) -> Done:
         started = time.perf_counter()
         name, spec = ("base", "miniature") if job.arm is None else (job.arm.name, str(checkpoint))
         score_suite(job.suite, {name: spec}, samples, device="cpu", batch_size=BATCH_SIZE)
+        if job.traced and recipe is not None:
+            draw_trace(job.suite, checkpoint, recipe.loop.steps, job.folder / "trace", BATCH_SIZE)
         seconds["draw_and_score"] = time.perf_counter() - started
     done = Done(diverged, {name: round(value, 2) for name, value in seconds.items()}, fresh)
     write_json(job.folder / JOB, {"description": job.description(), **dataclasses.asdict(done)})

@@ -7,7 +7,8 @@
  "base": {"mean_truth"},
  "arms": [{"name", "method", "only_control", "settings", "why", "controls", "factor", "lr", "mean_truth",
            "diverged": {seed: sentence}, "seconds_a_training",
-           "comparisons": [{"over", "judge", the fields of results.json's comparisons, "per_seed", "verdict"}]}]}
+           "comparisons": [{"over", "judge", the fields of results.json's comparisons, "per_seed", "verdict"}],
+           "stability": what stability.spreads returns, null for an arm that is not traced or diverged}]}
 """
 
 import dataclasses
@@ -17,9 +18,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from prefbench.bench.reproduce.arms import Arm
 from prefbench.bench.reproduce.comparisons import RESAMPLES, compare_runs
-from prefbench.bench.reproduce.jobs import Done, Job, Size, mean_truth, read_job_scores
+from prefbench.bench.reproduce.jobs import (
+    TRUTH,
+    Done,
+    Job,
+    Size,
+    mean_truth,
+    read_job_scores,
+    read_trace,
+)
+from prefbench.bench.reproduce.stability import spreads
 from prefbench.bench.reproduce.sweep import RULE, SWEEP_SEED
 
 __all__ = ["BASE", "collect"]
@@ -81,7 +93,8 @@ def collect(
                 resamples=resamples,
             )
         ]
-        entries.append(_arm_entry(arm, jobs, done) | {"comparisons": comparisons})
+        stability = _stability_entry(jobs, done, base_scores) if arm.traced else None
+        entries.append(_arm_entry(arm, jobs, done) | {"comparisons": comparisons, "stability": stability})
     return {
         "schema": SCHEMA,
         "prefbench": version("prefbench"),
@@ -118,6 +131,19 @@ def _arm_entry(arm: Arm, jobs: Sequence[Job], done: Mapping[Path, Done]) -> dict
         "diverged": {str(seed): d.diverged for seed, d in ended.items() if d.diverged is not None},
         "seconds_a_training": sum(whole) / len(whole) if whole else None,
     }
+
+
+def _stability_entry(
+    jobs: Sequence[Job], done: Mapping[Path, Done], base: pd.DataFrame
+) -> dict[str, Any] | None:
+    """By the reward that the selection read, and by the truth."""
+    traces = {job.seed: read_trace(job) for job in jobs if done[job.folder].diverged is None}
+    recipe = jobs[0].recipe()
+    if not traces or recipe is None:
+        return None
+    reward = recipe.composition.select_scorer
+    judges = [TRUTH] if reward is None else [reward, TRUTH]
+    return spreads(traces, recipe.loop.steps, judges, base)
 
 
 def _sweep_entry(sweep: Sequence[Job], done: Mapping[Path, Done]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The numbers of reproduce.json as a table for 80 columns, as Markdown, and as plain statements."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 from rich.console import Console
@@ -42,6 +43,10 @@ def print_reproduction(console: Console, results: Mapping[str, Any]) -> None:
             table.add_row(Text(f"  {other}"), *(_cell(entry) for entry in judges))
     console.print(Text(_title(results), style="bold"))
     console.print(table)
+    if any(arm["stability"] for arm in results["arms"]):
+        console.print()
+        console.print(_stability_table(results))
+        console.print()
     console.print(Text(LEGEND, style="dim"))
     for line in statements(results):
         console.print()
@@ -138,6 +143,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         if not arm["comparisons"]:
             lines.append(f"| {arm['name']} | every training diverged |" + " |" * (2 + len(held_out)))
     lines += ["", LEGEND, "", *_arms_table(results)]
+    if any(arm["stability"] for arm in results["arms"]):
+        lines += ["", *_stability_markdown(results)]
     if results["sweep"]:
         lines += ["", *_sweep_table(results["sweep"])]
     return "\n".join(lines) + "\n"
@@ -170,3 +177,55 @@ def _sweep_table(sweep: Mapping[str, Any]) -> Iterator[str]:
     for name, means in sweep["arms"].items():
         cells = ["diverged" if means[factor] is None else f"{means[factor]:.3f}" for factor in factors]
         yield f"| {name} | {' | '.join(cells)} |"
+
+
+STABILITY = ("arm", "judge", "gain", "over steps", "over seeds")
+
+
+def _stability_title(results: Mapping[str, Any]) -> str:
+    traced = next(arm["stability"] for arm in results["arms"] if arm["stability"])
+    return (
+        f"Stability of the reward on {traced['prompts']} prompts. gain: mean of the last step over the base; over steps: "
+        f"standard deviation over steps {', '.join(map(str, traced['steps']))}, mean of the seeds; over seeds: standard "
+        "deviation of the last step."
+    )
+
+
+def _stability_rows(results: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Texts below STABILITY; a spread of fewer than two values is n/a."""
+    for arm in results["arms"]:
+        for judge, found in (arm["stability"] or {"judges": {}})["judges"].items():
+            gain = mean(means[-1] for means in found["means"].values()) - found["base"]
+            spreads = (found["over_steps"], found["over_seeds"])
+            yield (
+                arm["name"],
+                judge,
+                f"{gain:+.4f}",
+                *("n/a" if spread is None else f"{spread:.4f}" for spread in spreads),
+            )
+
+
+def _stability_table(results: Mapping[str, Any]) -> Table:
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        title=_stability_title(results),
+        title_justify="left",
+        title_style="",
+    )
+    for header in STABILITY:
+        table.add_column(header, no_wrap=True, justify="left" if header in STABILITY[:2] else "right")
+    for row in _stability_rows(results):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _stability_markdown(results: Mapping[str, Any]) -> Iterator[str]:
+    yield _stability_title(results)
+    yield ""
+    yield f"| {' | '.join(STABILITY)} |"
+    yield "|---" * len(STABILITY) + "|"
+    for row in _stability_rows(results):
+        yield f"| {' | '.join(row)} |"

@@ -110,7 +110,7 @@ def results() -> dict:
         return {
             "name": name, "method": name, "only_control": False, "settings": {"flip": 0.3}, "why": "the same labels",
             "controls": controls, "factor": 0.5, "lr": 5e-5, "mean_truth": share, "diverged": diverged,
-            "seconds_a_training": 61.0, "comparisons": entries,
+            "seconds_a_training": 61.0, "comparisons": entries, "stability": None,
         }  # fmt: skip
 
     return {
