@@ -7,7 +7,6 @@ measured beside it. By multiplications alone LoRA-DPO on SD1.5 would gain a fact
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -16,18 +15,14 @@ from typing import Any
 import pytest
 import tiny_pipelines
 import torch
-import torch.nn.functional as F
-from peft import LoraConfig
+from encoding_step import EncodingStep
 from torch.utils.flop_counter import FlopCounterMode
 
 from prefbench.reference_trainers.backbones.opening import open_backbone
 from prefbench.reference_trainers.method import Constant
 from prefbench.reference_trainers.offline import prepare_run, training_steps
-from prefbench.reference_trainers.preferences.image_tensors import image_tensor
-from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
 from prefbench.reference_trainers.preferences.opening import DataConfig, open_preferences
 from prefbench.reference_trainers.recipes import resolve_recipe
-from prefbench.reference_trainers.trained_unet import LORA_TARGETS
 
 PAIRS, ROUNDS, RANK, KAPPA = 8, 15, 4, 2500.0
 SIZES = {
@@ -71,71 +66,6 @@ def test_the_networks_have_about_the_share_of_sd15():
     assert 0.9 < here / published <= 1
 
 
-class EncodingStep:
-    """A step as in diffusers' LoRA example of DPO (examples/research_projects/diffusion_dpo@071190d), written anew.
-
-    Images are read, encoded and sampled and captions encoded in every step; adapters are switched off for the
-    reference. The example sends winners and losers through the network together; `separate` does so one after the other.
-    """
-
-    def __init__(self, folder: Path, pairs: LabelledPairs, *, separate: bool) -> None:
-        from diffusers import DDPMScheduler, StableDiffusionPipeline
-
-        self.pipe = StableDiffusionPipeline.from_pretrained(folder)
-        for part in (self.pipe.vae, self.pipe.text_encoder, self.pipe.unet):
-            part.requires_grad_(False)
-        self.pipe.unet.add_adapter(
-            LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=LORA_TARGETS)
-        )
-        self.weights = [value for value in self.pipe.unet.parameters() if value.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.weights, lr=1e-4, weight_decay=1e-2)
-        self.scheduler = DDPMScheduler.from_config(self.pipe.scheduler.config)
-        self.pairs, self.separate, self.drawn = pairs, separate, 0
-        self.seconds: list[float] = []
-
-    def encoded(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents of the next PAIRS winners, then losers, and their captions' encodings."""
-        rows = [(self.drawn + i) % len(self.pairs) for i in range(PAIRS)]
-        self.drawn += PAIRS
-        images = [read(row) for read in (self.pairs.winner, self.pairs.loser) for row in rows]
-        pixels = torch.stack([image_tensor(image, 32) for image in images])
-        latents = self.pipe.vae.encode(pixels).latent_dist.sample() * self.pipe.vae.config.scaling_factor
-        prompts = [self.pairs.prompt(row) for row in rows]
-        tokens = self.pipe.tokenizer(prompts, padding="max_length", truncation=True, return_tensors="pt")
-        return latents, self.pipe.text_encoder(tokens.input_ids)[0].repeat(2, 1, 1)
-
-    def errors(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Winners' errors, then losers'."""
-        parts = zip(*(value.chunk(2) for value in inputs), strict=True) if self.separate else [inputs]
-        return torch.cat(
-            [
-                (self.pipe.unet(noisy, t, text).sample - target).square().flatten(1).mean(1)
-                for noisy, t, text, target in parts
-            ]
-        )
-
-    def __call__(self) -> float:
-        started = time.perf_counter()
-        with torch.no_grad():
-            latents, text = self.encoded()
-        noise = torch.randn_like(latents).chunk(2)[0].repeat(2, 1, 1, 1)
-        timesteps = torch.randint(1000, (PAIRS,)).repeat(2)
-        inputs = (self.scheduler.add_noise(latents, noise, timesteps), timesteps, text, noise)
-        winners, losers = self.errors(*inputs).chunk(2)
-        self.pipe.unet.disable_adapters()
-        with torch.no_grad():
-            ref_winners, ref_losers = self.errors(*inputs).chunk(2)
-        self.pipe.unet.enable_adapters()
-        loss = -F.logsigmoid(KAPPA * ((ref_winners - ref_losers) - (winners - losers))).mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        value = loss.item()
-        self.seconds.append(time.perf_counter() - started)
-        return value
-
-
 @pytest.mark.parametrize("separate", [True, False], ids=["separate passes", "one pass"])
 @pytest.mark.parametrize("size", SIZES)
 def test_cached_steps_against_steps_that_encode(size: str, separate: bool, benchmark: Any, tmp_path: Path):
@@ -147,7 +77,7 @@ def test_cached_steps_against_steps_that_encode(size: str, separate: bool, bench
     given = {"batch": PAIRS, "steps": ROUNDS + 4, "cache": True, "lora_rank": RANK, "kappa": KAPPA}
     recipe = resolve_recipe("diffusion_dpo", "miniature", {k: Constant(v, "test") for k, v in given.items()})
     cached = training_steps(prepare_run(recipe, open_backbone(str(folder)), pairs))
-    encoding = EncodingStep(folder, pairs, separate=separate)
+    encoding = EncodingStep(folder, pairs, batch=PAIRS, rank=RANK, kappa=KAPPA, separate=separate)
     log_2 = torch.tensor(2.0).log().item()
     assert encoding() == pytest.approx(log_2, abs=1e-3)
     assert next(cached)["loss"] == pytest.approx(log_2, abs=1e-3)
