@@ -66,24 +66,25 @@ def read_rgb(path: Path, where: str) -> Image.Image:
         ) from None
 
 
-def _look(path: Path) -> tuple[int, str | None]:
-    """(bytes, why the file cannot be used), by its header only."""
+def _look(path: Path) -> tuple[int, tuple[int, int], str | None]:
+    """(bytes, (width, height), why the file cannot be used), by its header only."""
     try:
         size = path.stat().st_size
         with Image.open(path) as image:
-            mode = image.mode
+            mode, pixels = image.mode, image.size
     except FileNotFoundError:
-        return 0, f"image {path} is missing"
+        return 0, (0, 0), f"image {path} is missing"
     except (UnidentifiedImageError, IsADirectoryError):
-        return 0, f"{path} is not an image"
+        return 0, (0, 0), f"{path} is not an image"
     except UNREADABLE as error:
-        return 0, f"{str(path)!r} is not an image that can be read ({_reason(error)})"
+        return 0, (0, 0), f"{str(path)!r} is not an image that can be read ({_reason(error)})"
     if mode == "F":
         return (
             size,
+            pixels,
             f"{path} holds floating-point values without a stated range (mode F); save it as 8-bit RGB",
         )
-    return size, None
+    return size, pixels, None
 
 
 class ImageFiles:
@@ -98,6 +99,7 @@ class ImageFiles:
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
         self._sizes: list[int] = []
+        self._pixels: list[tuple[int, int]] = []
         self._problems: dict[int, str] = {}
 
     def add(self, name: str) -> int:
@@ -105,9 +107,12 @@ class ImageFiles:
         number = self._numbers.get(name)
         if number is None:
             number = self._numbers[name] = len(self._names)
-            size, problem = _look(self._folder / name) if name.strip() else (0, "an image has no name")
+            size, pixels, problem = (
+                _look(self._folder / name) if name.strip() else (0, (0, 0), "an image has no name")
+            )
             self._names.append(name)
             self._sizes.append(size)
+            self._pixels.append(pixels)
             if problem:
                 self._problems[number] = problem
         return number
@@ -137,6 +142,10 @@ class ImageFiles:
     def identical(self, numbers: np.ndarray) -> np.ndarray:
         """(N, 2) numbers -> (N,) bool, `same` for each row."""
         return np.array([self.same(int(a), int(b)) for a, b in numbers], dtype=bool)
+
+    def mixed(self, numbers: np.ndarray) -> np.ndarray:
+        """(N, 2) numbers -> (N,) bool: the two have other widths or heights, as their headers say."""
+        return np.array([self._pixels[a] != self._pixels[b] for a, b in numbers.tolist()], dtype=bool)
 
     def reader(self, numbers: np.ndarray, where: Callable[[int], str]) -> Callable[[int, int], Image.Image]:
         """(N, 2) numbers -> function of (row, side) that reads the image; `where` names a row."""

@@ -39,6 +39,8 @@ class LabelCounts:
         ties_kept: rows with label 0.5 that stay ties.
         identical_dropped: rows whose two images are one and the same, left out whatever their label: they hold no
             preference. Found for files of equal bytes and for equal uids, not for pixels stored twice in Parquet.
+        mixed_sizes: pairs that stay and whose two images have other sizes: each is resized by its shorter side and cut
+            to the square, so the two may show other parts. None for Parquet, whose images are not looked into before.
     """
 
     rows: int
@@ -47,6 +49,7 @@ class LabelCounts:
     ties_first: int = 0
     ties_kept: int = 0
     identical_dropped: int = 0
+    mixed_sizes: int | None = None
 
     def sentence(self) -> str:
         """What was read and what became of it, for a person; empty where every row is used as it stands."""
@@ -56,6 +59,7 @@ class LabelCounts:
             (self.ties_kept, "ties kept"),
             (self.identical_dropped, "pairs of identical images left out"),
             (self.flipped, "labels flipped"),
+            (self.mixed_sizes, "pairs of images of two sizes, each resized and cut to the square"),
         )
         parts = [f"{count} {text}" for count, text in wordings if count]
         return f"{', '.join([f'{self.rows} rows read', *parts])}." if parts else ""
@@ -194,6 +198,7 @@ def labelled_pairs(
     *,
     ties: Ties = "drop",
     identical: np.ndarray | None = None,
+    mixed: np.ndarray | None = None,
 ) -> LabelledPairs:
     """Name the winner of each row; leave out identical images, and deal with ties as asked. All is counted.
 
@@ -205,6 +210,7 @@ def labelled_pairs(
         image_names: (row, side) -> text that identifies the image.
         ties: what to do with label 0.5.
         identical: (N,) bool, rows whose two images are one; None for none.
+        mixed: (N,) bool, rows whose two images have other sizes; None if that is not known.
 
     Raises:
         DataError: no row is left.
@@ -219,6 +225,7 @@ def labelled_pairs(
         ties_first=count if ties == "first_wins" else 0,
         ties_kept=count if ties == "keep" else 0,
         identical_dropped=int(same.sum()),
+        mixed_sizes=None if mixed is None else int(mixed[kept].sum()),
     )
     if len(kept) == 0:
         what = "no rows" if not counts.rows else f"all {counts.rows} rows are ties (label_0 = 0.5)"

@@ -119,4 +119,5 @@ def load_manifest(
         files.namer(numbers),
         ties=ties,
         identical=files.identical(numbers),
+        mixed=files.mixed(numbers),
     )

@@ -101,6 +101,7 @@ class Rankings:
             self.files.namer(table),
             ties=ties,
             identical=self.files.identical(table),
+            mixed=self.files.mixed(table),
         )
 
 

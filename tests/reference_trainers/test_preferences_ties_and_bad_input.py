@@ -150,6 +150,23 @@ def test_pairs_of_one_image_with_itself_are_left_out_and_counted(tmp_path: Path)
         open_preferences(write_rows(tmp_path, rows[:2]), PLAIN)
 
 
+def test_pairs_whose_images_have_two_sizes_are_counted_among_those_that_stay(tmp_path: Path):
+    """Two of four pairs are mixed; one of these is a tie and dropped. Parquet is not looked into, so nothing is known."""
+    Image.new("RGB", (4, 4), (9, 9, 9)).save(tmp_path / "square.bmp")
+    Image.new("RGB", (4, 4), (7, 7, 7)).save(tmp_path / "other.bmp")
+    Image.new("RGB", (4, 6), (8, 8, 8)).save(tmp_path / "tall.bmp")
+    rows = [["p", "square.bmp", "tall.bmp", 1], ["q", "tall.bmp", "square.bmp", 0.5]]
+    rows += [["r", "square.bmp", "other.bmp", 0], ["s", "other.bmp", "square.bmp", 1]]
+    counts = open_preferences(write_rows(tmp_path, rows), PLAIN).counts
+    assert (counts.mixed_sizes, counts.ties_dropped) == (1, 1)
+    assert "1 pairs of images of two sizes" in counts.sentence()
+    buffers = [(tmp_path / name).read_bytes() for name in ("square.bmp", "tall.bmp")]
+    table = pd.DataFrame({"caption": ["p"], "jpg_0": buffers[:1], "jpg_1": buffers[1:], "label_0": [1.0]})
+    table.to_parquet(tmp_path / "pairs.parquet")
+    counts = open_preferences(str(tmp_path / "pairs.parquet"), PLAIN).counts
+    assert (counts.mixed_sizes, counts.sentence()) == (None, "")
+
+
 def test_pickapic_rows_with_one_uid_are_left_out_and_counted(tmp_path: Path):
     def jpeg(value: int) -> bytes:
         buffer = io.BytesIO()
