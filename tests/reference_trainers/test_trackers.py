@@ -1,6 +1,7 @@
 """`log_with` hands every step's metrics to one of accelerate's trackers."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,30 @@ def test_an_unknown_or_absent_tracker_is_refused_before_training(
     with pytest.raises(error, match=message):
         train(recipe_of(log_with=name), backbone="absent/folder", data="absent.csv", out=out)
     assert not out.exists()
+
+
+def events(file: Path) -> Iterator[Any]:
+    """The records of an event file: length (8 bytes), checksum (4), data, checksum (4)."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data = file.read_bytes()
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        yield Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
+
+
+def test_tensorboard_itself_gets_every_number_of_every_step(
+    tiny_pipeline: Path, manifest: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    train(recipe_of(log_with="tensorboard"), backbone=str(tiny_pipeline), data=str(manifest), out=out)
+    written: dict[tuple[int, str], float] = {}
+    for file in (out / "prefbench").rglob("events.out.tfevents.*"):
+        for event in events(file):
+            written |= {(event.step, value.tag): value.simple_value for value in event.summary.value}
+    for line in map(json.loads, (out / "metrics.jsonl").read_text().splitlines()):
+        for name, value in line.items():
+            if name != "step" and value is not None:
+                assert written[line["step"], name] == pytest.approx(value)
+    assert (3, "loss") in written
