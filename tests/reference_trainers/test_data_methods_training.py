@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from full_disk import full_disk_at
 from safetensors.torch import load_file
 
 from prefbench.reference_trainers import offline
@@ -92,21 +93,12 @@ def test_from_a_saved_state_the_steps_are_those_of_an_uninterrupted_run(
 
 
 def test_a_run_of_single_images_that_broke_off_ends_as_one_that_did_not(
-    tiny_pipeline: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_pipeline: Path, manifest: Path, tmp_path: Path
 ):
     recipe = recipe_of("diffusion_kto", steps=4, checkpoint_every=2, lr=1e-3)
     places = {"backbone": str(tiny_pipeline), "data": str(manifest)}
-    log = RunFolder.log
-
-    def fail_at_4(self: RunFolder, metrics: dict[str, Any]) -> None:
-        if metrics["step"] == 4:
-            raise OSError("no space left on device")
-        log(self, metrics)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "log", fail_at_4)
-        with pytest.raises(OSError, match="no space"):
-            train(recipe, **places, out=tmp_path / "broken")
+    with full_disk_at(4):
+        train(recipe, **places, out=tmp_path / "broken")
     assert train(recipe, **places, out=tmp_path / "broken").resumed_from == 2
     card = train(recipe, **places, out=tmp_path / "whole").card
     weights = [load_file(tmp_path / name / "unet" / WEIGHTS) for name in ("broken", "whole")]

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from full_disk import full_disk_at
 from safetensors.torch import load_file, save_file
 
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.reference_trainers.method import Constant
 from prefbench.reference_trainers.offline import train
 from prefbench.reference_trainers.recipes import Recipe, resolve_recipe
-from prefbench.reference_trainers.run_folder import RunFolder
 
 TRAIN = """
 import sys
@@ -49,19 +49,10 @@ def same_files(one: Path, other: Path) -> None:
         assert all(torch.equal(value, others[name]) for name, value in weights.items()), file
 
 
-def break_off(recipe: Recipe, places: dict[str, str], out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def break_off(recipe: Recipe, places: dict[str, str], out: Path) -> None:
     """A run that a full disk ends at its fifth step: its state is that of step 3."""
-    log = RunFolder.log
-
-    def fail_at_5(self: RunFolder, metrics: dict[str, Any]) -> None:
-        if metrics["step"] == 5:
-            raise OSError("no space left on device")
-        log(self, metrics)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "log", fail_at_5)
-        with pytest.raises(OSError, match="no space"):
-            train(recipe, **places, out=out)
+    with full_disk_at(5):
+        train(recipe, **places, out=out)
 
 
 @pytest.mark.parametrize("lora_rank", [None, 2])
@@ -81,11 +72,10 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
     tiny_pipeline: Path,
     manifest: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ):
     recipe = recipe_of(method, lora_rank=lora_rank, **values)
     places = {"backbone": str(tiny_pipeline), "data": str(manifest)}
-    break_off(recipe, places, tmp_path / "broken", monkeypatch)
+    break_off(recipe, places, tmp_path / "broken")
     assert train(recipe, **places, out=tmp_path / "broken").resumed_from == 3
     train(recipe, **places, out=tmp_path / "whole")
     assert losses_of(tmp_path / "broken") == losses_of(tmp_path / "whole")
@@ -125,10 +115,10 @@ def test_a_process_killed_in_adaptive_dpo_with_lora_is_resumed_exactly(
 
 
 def test_a_state_without_its_shadows_and_another_reference_are_refused(
-    tiny_pipeline: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_pipeline: Path, manifest: Path, tmp_path: Path
 ):
     places = {"backbone": str(tiny_pipeline), "data": str(manifest)}
-    break_off(recipe_of("adaptive_dpo"), places, tmp_path / "out", monkeypatch)
+    break_off(recipe_of("adaptive_dpo"), places, tmp_path / "out")
     with pytest.raises(UsageError, match=r"reference \(fixed there, refresh:3 now\)"):
         train(recipe_of("adaptive_dpo", reference="refresh:3"), **places, out=tmp_path / "out")
     moving = tmp_path / "out" / "state" / "step-00000003" / "moving.safetensors"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from full_disk import full_disk_at
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -27,7 +28,6 @@ from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPair
 from prefbench.reference_trainers.preferences.opening import DataConfig, open_preferences
 from prefbench.reference_trainers.preferences.ranked_lists import RankedLists, ranked_lists, win_shares
 from prefbench.reference_trainers.recipes import Recipe, resolve_recipe
-from prefbench.reference_trainers.run_folder import RunFolder
 from prefbench.reference_trainers.training_steps import prepare_run, training_steps
 
 CAT_AND_DOG = [
@@ -196,21 +196,12 @@ def test_passes_of_one_list_make_the_steps_of_passes_of_two(tiny_pipeline: Path)
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_a_run_that_broke_off_ends_as_one_that_did_not(
-    tiny_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    recipe, log = recipe_of(caption_dropout=0.3), RunFolder.log
+def test_a_run_that_broke_off_ends_as_one_that_did_not(tiny_pipeline: Path, tmp_path: Path):
+    recipe = recipe_of(caption_dropout=0.3)
     places = {"backbone": str(tiny_pipeline), "data": "miniature:5x3"}
 
-    def fail_at_4(self: RunFolder, metrics: dict[str, Any]) -> None:
-        if metrics["step"] == 4:
-            raise OSError("no space left on device")
-        log(self, metrics)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "log", fail_at_4)
-        with pytest.raises(OSError, match="no space"):
-            train(recipe, **places, out=tmp_path / "broken")
+    with full_disk_at(4):
+        train(recipe, **places, out=tmp_path / "broken")
     assert train(recipe, **places, out=tmp_path / "broken").resumed_from == 2
     card = train(recipe, **places, out=tmp_path / "whole").card
     weights = "unet/diffusion_pytorch_model.safetensors"

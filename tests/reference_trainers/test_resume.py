@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from full_disk import full_disk_at
 from safetensors.torch import load_file
 
 from prefbench.bench.exceptions import DataError, UsageError
@@ -89,24 +90,11 @@ def test_a_killed_and_resumed_run_ends_as_an_uninterrupted_one(
     same_weights(whole, killed)
 
 
-def unfinished(
-    out: Path, pipeline: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch, **values: Any
-) -> dict[str, str]:
+def unfinished(out: Path, pipeline: Path, manifest: Path, **values: Any) -> dict[str, str]:
     """A run of 8 steps that a full disk ended at its last step: its state is that of step 5."""
-    from prefbench.reference_trainers.run_folder import RunFolder
-
-    log = RunFolder.log
-
-    def fail_at_8(self: RunFolder, metrics: dict[str, Any]) -> None:
-        if metrics["step"] == 8:
-            raise OSError("no space left on device")
-        log(self, metrics)
-
     places = {"backbone": str(pipeline), "data": str(manifest)}
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "log", fail_at_8)
-        with pytest.raises(OSError, match="no space"):
-            train(recipe_of(steps=8, **values), **places, out=out)
+    with full_disk_at(8):
+        train(recipe_of(steps=8, **values), **places, out=out)
     return places
 
 
@@ -114,9 +102,9 @@ def unfinished(
     "values", [{"lora_rank": 2}, {"cache": False, "hflip": True, "caption_dropout": 0.3}]
 )
 def test_lora_and_augmented_runs_resume_exactly(
-    values: dict, tiny_pipeline: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    values: dict, tiny_pipeline: Path, manifest: Path, tmp_path: Path
 ):
-    places = unfinished(tmp_path / "broken", tiny_pipeline, manifest, monkeypatch, **values)
+    places = unfinished(tmp_path / "broken", tiny_pipeline, manifest, **values)
     assert train(recipe_of(steps=8, **values), **places, out=tmp_path / "broken").resumed_from == 5
     train(recipe_of(steps=8, **values), **places, out=tmp_path / "whole")
     one, other = ([line["loss"] for line in metrics_of(tmp_path / name)] for name in ("whole", "broken"))
@@ -124,10 +112,8 @@ def test_lora_and_augmented_runs_resume_exactly(
     same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
-def test_metrics_beyond_the_saved_state_are_cut(
-    tiny_pipeline: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    places = unfinished(tmp_path / "out", tiny_pipeline, manifest, monkeypatch)
+def test_metrics_beyond_the_saved_state_are_cut(tiny_pipeline: Path, manifest: Path, tmp_path: Path):
+    places = unfinished(tmp_path / "out", tiny_pipeline, manifest)
     with (tmp_path / "out" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 8, "lo')  # the line that the kill cut in two
     (tmp_path / "out" / "state" / ".step-00000008.x").mkdir()
@@ -138,9 +124,9 @@ def test_metrics_beyond_the_saved_state_are_cut(
 
 
 def test_an_unfinished_run_of_other_settings_names_what_differs(
-    tiny_pipeline: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_pipeline: Path, manifest: Path, tmp_path: Path
 ):
-    places = unfinished(tmp_path / "out", tiny_pipeline, manifest, monkeypatch)
+    places = unfinished(tmp_path / "out", tiny_pipeline, manifest)
     before = (tmp_path / "out" / "metrics.jsonl").read_bytes()
     with pytest.raises(UsageError) as caught:
         train(recipe_of(steps=8, lr=3e-4, flip=0.5), **places, out=tmp_path / "out")
@@ -175,10 +161,8 @@ def test_a_folder_that_is_no_run_is_not_written_to(tiny_pipeline: Path, manifest
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_state_that_cannot_be_read_is_named(
-    tiny_pipeline: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    places = unfinished(tmp_path / "out", tiny_pipeline, manifest, monkeypatch)
+def test_a_state_that_cannot_be_read_is_named(tiny_pipeline: Path, manifest: Path, tmp_path: Path):
+    places = unfinished(tmp_path / "out", tiny_pipeline, manifest)
     (tmp_path / "out" / "state" / "step-00000005" / "optimizer.pt").write_bytes(b"torn")
     with pytest.raises(DataError, match="step-00000005 cannot be read"):
         train(recipe_of(steps=8), **places, out=tmp_path / "out")

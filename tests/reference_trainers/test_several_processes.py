@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from full_disk import full_disk_at
 from safetensors.torch import load_file
 
 from prefbench.reference_trainers.method import Constant
@@ -104,24 +105,11 @@ def test_two_processes_make_the_steps_of_one_with_the_same_batch(
 
 
 @pytest.mark.slow
-def test_two_processes_go_on_where_one_was_stopped(
-    tiny_sdxl: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_two_processes_go_on_where_one_was_stopped(tiny_sdxl: Path, manifest: Path, tmp_path: Path):
     """Stopped at step 5 by a full disk, with the state of step 4 on it; on the XL backbone."""
-    from prefbench.reference_trainers.run_folder import RunFolder
-
-    log = RunFolder.log
-
-    def fail_at_5(self: RunFolder, metrics: dict[str, Any]) -> None:
-        if metrics["step"] == 5:
-            raise OSError("no space left on device")
-        log(self, metrics)
-
     one_process(tiny_sdxl, manifest, tmp_path / "whole", SETTINGS)
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "log", fail_at_5)
-        with pytest.raises(OSError, match="no space"):
-            one_process(tiny_sdxl, manifest, tmp_path / "stopped", SETTINGS)
+    with full_disk_at(5):
+        one_process(tiny_sdxl, manifest, tmp_path / "stopped", SETTINGS)
     printed = launch(2, tiny_sdxl, manifest, tmp_path / "stopped", SETTINGS)
     assert "Going on after step 4 of 6" in printed
     assert_same_run(tmp_path / "whole", tmp_path / "stopped")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from full_disk import full_disk_at
 from safetensors.torch import load_file, save_file
 
 from prefbench.bench.exceptions import DataError, UsageError
@@ -14,7 +15,6 @@ from prefbench.reference_trainers.backbones.opening import open_backbone
 from prefbench.reference_trainers.method import Constant
 from prefbench.reference_trainers.offline import train
 from prefbench.reference_trainers.recipes import Recipe, resolve_recipe
-from prefbench.reference_trainers.run_folder import RunFolder
 from prefbench.reference_trainers.selection.composing import open_composed
 from prefbench.reference_trainers.teacher import Teacher
 from prefbench.reference_trainers.training_steps import OfflineRun, prepare_run, training_steps
@@ -110,21 +110,13 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one_and_not_without_its_tea
     tiny_pipeline: Path,
     manifest: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ):
     """Broken off in the second stage: the state of step 3 holds the teacher of step 2 and its thresholds."""
     recipe = recipe_of(scores, keep_state=True, caption_dropout=0.3)
-    places, log = {"backbone": str(tiny_pipeline), "data": str(manifest)}, RunFolder.log
+    places = {"backbone": str(tiny_pipeline), "data": str(manifest)}
 
-    def fail_at_5(self: RunFolder, metrics: dict[str, Any]) -> None:
-        if metrics["step"] == 5:
-            raise OSError("no space left on device")
-        log(self, metrics)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunFolder, "log", fail_at_5)
-        with pytest.raises(OSError, match="no space"):
-            train(recipe, **places, out=tmp_path / "broken")
+    with full_disk_at(5):
+        train(recipe, **places, out=tmp_path / "broken")
     state = tmp_path / "broken" / "state" / "step-00000003" / "moving.safetensors"
     tensors = load_file(state)
     assert "teacher.measured.thresholds" in tensors
