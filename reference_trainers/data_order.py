@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.reference_trainers.named_random import named_generator
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs
 from prefbench.reference_trainers.preferences.ranked_lists import RankedLists
 from prefbench.reference_trainers.preferences.single_images import SingleImages
@@ -77,6 +78,7 @@ class OrderContext:
 
 @lru_cache(maxsize=4)
 def _permutation(key: tuple[int, ...], count: int) -> np.ndarray:
+    """Of the order alone; whatever else a seed decides has a named generator and so shares nothing with it."""
     return np.random.default_rng(list(key)).permutation(count)
 
 
@@ -228,7 +230,7 @@ class StagedPools:
 @lru_cache(maxsize=4)
 def _uniforms(seed: int, step: int, batch: int) -> np.ndarray:
     """(batch, 2) for one step."""
-    return np.random.default_rng([seed, step]).random((batch, 2))
+    return named_generator("weighted classes", seed, step).random((batch, 2))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.reference_trainers.named_random import named_generator
 
 __all__ = [
     "LabelCounts",
@@ -259,7 +260,7 @@ def flip_labels(pairs: LabelledPairs, share: float, seed: int) -> LabelledPairs:
         raise UsageError(f"flip = {share} is not a share of the labels. Give a number from 0 to 1.")
     decided = np.flatnonzero(~pairs.tied)
     count = round(share * len(decided))
-    chosen = decided[np.random.default_rng(seed).permutation(len(decided))[:count]]
+    chosen = decided[named_generator("flip", seed).permutation(len(decided))[:count]]
     flipped = np.zeros(len(pairs), dtype=bool)
     flipped[chosen] = True
     return replace(

@@ -1,10 +1,12 @@
 """Preference pairs from Pick-a-Pic v1 and v2 (Kirstain et al., arXiv 2305.01569), as published in Parquet.
 
-Columns caption, jpg_0, jpg_1 (bytes), label_0; where image_0_uid and image_1_uid are there too, rows of one image
-with itself are left out. Captions and labels are held in memory, images stay in the files: a million rows take well
+Columns caption, jpg_0, jpg_1 (bytes), label_0; where image_0_uid and image_1_uid are there too, they say which rows show
+the same image (for methods of single images and of lists), and rows of one image with itself are left out. Captions and
+labels are held in memory, images stay in the files: a million rows take well
 under 2 GB. Pixels are decoded when they are needed; decoding.py looks at all of them before training.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +44,20 @@ def _captions(file: Path) -> pd.DataFrame:
         return pd.read_parquet(file, columns=["caption", "label_0"])
 
 
-def _same_uid(file: Path) -> np.ndarray:
-    """(rows,) bool: both images have one uid; all False where the shard has no uids."""
+def _uid_keys(file: Path) -> np.ndarray:
+    """(rows, 2) uint64: a digest of each image's uid, because a million texts are large; 0 where there is none."""
     with readable_parquet(file):
         parquet = pq.ParquetFile(file)
-        if not set(UIDS) <= set(parquet.schema_arrow.names):
-            return np.zeros(parquet.metadata.num_rows, dtype=bool)
-        uids = parquet.read(columns=list(UIDS)).to_pandas()
-    return (uids[UIDS[0]].notna() & (uids[UIDS[0]] == uids[UIDS[1]])).to_numpy(dtype=bool)
+        keys = np.zeros((parquet.metadata.num_rows, 2), dtype=np.uint64)
+        if set(UIDS) <= set(parquet.schema_arrow.names):
+            for side, column in enumerate(UIDS):
+                uids = parquet.read(columns=[column]).column(0)
+                keys[:, side] = [0 if uid is None else _digest(str(uid)) for uid in uids.to_pylist()]
+    return keys
+
+
+def _digest(uid: str) -> int:
+    return int.from_bytes(hashlib.blake2b(uid.encode(), digest_size=8).digest(), "big")
 
 
 def load_pickapic(path: Path, ties: Ties = "drop") -> LabelledPairs:
@@ -82,7 +90,11 @@ def load_pickapic(path: Path, ties: Ties = "drop") -> LabelledPairs:
     problems += [*empty, *images.null_rows()]
     if problems:
         raise problems_error(str(path), problems, len(table))
-    identical = np.concatenate([_same_uid(file) for file in files])
-    return labelled_pairs(
-        str(path), prompts, labels, images.image, images.name, ties=ties, identical=identical
-    )
+    keys = np.concatenate([_uid_keys(file) for file in files])
+
+    def name(row: int, side: int) -> str:
+        key = int(keys[row, side])
+        return f"uid:{key:016x}" if key else images.name(row, side)
+
+    identical = (keys[:, 0] != 0) & (keys[:, 0] == keys[:, 1])
+    return labelled_pairs(str(path), prompts, labels, images.image, name, ties=ties, identical=identical)

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from prefbench.bench.exceptions import DataError
+from prefbench.reference_trainers.named_random import named_generator
 
 __all__ = ["LabelOutcome", "aggregate", "higher_wins", "majority_vote"]
 
@@ -102,7 +103,7 @@ def aggregate(
         DataError: a scorer gives every image the same score and so has no z-score; `args[0]` names it by number.
     """
     if rule == "random":
-        drawn = np.random.default_rng(seed).integers(len(scores), size=scores.shape[1])
+        drawn = named_generator("random scorer", seed).integers(len(scores), size=scores.shape[1])
         return higher_wins(scores[drawn, np.arange(scores.shape[1])], human)
     if rule == "vanilla":
         return higher_wins(scores.sum(axis=0), human)

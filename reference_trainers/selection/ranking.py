@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from prefbench.bench.exceptions import DataError
+from prefbench.reference_trainers.named_random import named_generator
 
 __all__ = ["Selection", "keep_best", "keep_random", "z_scores"]
 
@@ -96,5 +97,5 @@ def keep_random(total: int, count: int, *, seed: int, what: str) -> Selection:
     """`count` of `total` pairs drawn without replacement; the score is 1 / place in the draw."""
     _check(count, total, total, what)
     place = np.empty(total, dtype=np.int64)
-    place[np.random.default_rng(seed).permutation(total)] = np.arange(1, total + 1)
+    place[named_generator("random subset", seed).permutation(total)] = np.arange(1, total + 1)
     return keep_best(1.0 / place, count, what=what)
