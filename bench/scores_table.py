@@ -169,12 +169,14 @@ def _parse_csv(data: bytes, path: Path) -> pa.Table:
     # A block as long as the file: no row is cut, and row numbers in errors count from the top.
     read = pa.csv.ReadOptions(use_threads=False, block_size=max(len(data), 1))
     try:
-        header = pa.csv.open_csv(io.BytesIO(data), read_options=read, parse_options=parse).schema.names
+        # Not by pyarrow's reader of streams: where it fails it leaves a thread that can abort the process at its end.
+        lines = (line.decode("utf-8-sig") for line in io.BytesIO(data))
+        header = next((row for row in csv.reader(lines) if row), [])
         convert = pa.csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
         )
         return pa.csv.read_csv(io.BytesIO(data), read, parse, convert)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, csv.Error) as error:
         raise DataError(
             f"{path} is not a well-formed CSV: {error}. Each row needs one value a column, with commas "
             "between them; a prompt with a comma, quote or line break goes between double quotes, with two "

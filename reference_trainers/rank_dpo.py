@@ -136,7 +136,15 @@ def rank_dpo_loss(mse: Tensor, ref_mse: Tensor, value: Tensor, place: Tensor, *,
 
 
 def lists(pairs: PreferencePairs, rows: np.ndarray, cfg: Config) -> RankedLists:
-    """The images of each prompt, ranked by the voters or the labels."""
+    """The images of each prompt, ranked by the voters or the labels.
+
+    Raises:
+        UsageError: labels were turned round on request, and the voters rank without them.
+    """
+    if cfg.voters is not None and np.asarray(pairs.flipped).any():
+        raise UsageError(
+            "flip has no effect on rank_dpo: its voters rank the images, not the labels. Leave flip out, or set voters=none."
+        )
     voters = () if cfg.voters is None else voters_of(cfg.voters)
     return ranked_lists(pairs, rows, voters=voters, longest=cfg.longest)
 

@@ -178,8 +178,8 @@ def _mean_scalars(run: OfflineRun, passes: list[dict[str, Tensor]]) -> tuple[flo
 
 def _diverged(step: int, what: str, value: float) -> DivergedError:
     return DivergedError(
-        f"Step {step}: the {what} is {value}. Training stopped before this step changed any weight, and the "
-        "last saved state is kept. Lower lr or raise warm_up (a resume needs the same settings: give another "
+        f"Step {step}: the {what} is {value}. Training stopped before this step changed any weight; a state that was "
+        "saved before is kept. Lower lr or raise warm_up (a resume needs the same settings: give another "
         "--out); with precision=fp16 try bf16 or fp32; or look for images and latents that are not finite."
     )
 

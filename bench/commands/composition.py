@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from prefbench.reference_trainers.recipes import Recipe
-    from prefbench.reference_trainers.selection.composition import Composition
 
 __all__ = ["compose_and_write"]
 
@@ -54,7 +53,7 @@ def compose_and_write(
     name = recipe or ("miniature" if is_miniature(data) else "launcher")
     resolved = resolve_recipe("diffusion_dpo", name, constants_of(values, sources))
     _refuse_settings_of_training(options)
-    _refuse_overwriting(out, data, config, resolved.composition)
+    _refuse_among_data(out, data)
     console = Console()
     if dry_run:
         _print_plan(console, data, resolved)
@@ -89,18 +88,12 @@ def _refuse_settings_of_training(options: Mapping[str, Any]) -> None:
             )
 
 
-def _refuse_overwriting(out: Path, data: str, config: Path | None, cfg: "Composition") -> None:
+def _refuse_among_data(out: Path, data: str) -> None:
+    """A folder of Parquet shards would have one more."""
     from prefbench.bench.exceptions import UsageError
 
-    files = (spec.removeprefix("file:") for spec in (cfg.labels, cfg.select, cfg.text_quality or ""))
-    for name in (data, config, cfg.scores, *files):
-        if not name:
-            continue
-        path = Path(name).expanduser().resolve()
-        if path == out.resolve() or (path.is_dir() and path == out.resolve().parent):
-            raise UsageError(
-                f"--out {out} would overwrite {name}, or stand among the data in it. Give another name."
-            )
+    if out.resolve().is_relative_to(Path(data).expanduser().resolve()):
+        raise UsageError(f"--out {out} would stand among the data in {data}. Give another folder.")
 
 
 def _print_plan(console: "Console", data: str, recipe: "Recipe") -> None:

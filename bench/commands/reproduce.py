@@ -23,7 +23,7 @@ def reproduce_command(
         typer.Option(help="Only this method and what it is held against; repeatable.  [default: all]"),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Training seeds of the report.")] = 3,
-    jobs: Annotated[int, typer.Option(help="Processes, one thread each.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
     sweep: Annotated[
         bool,
         typer.Option(

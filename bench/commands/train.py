@@ -161,10 +161,11 @@ def _print_result(console: Any, result: Any) -> None:
         return
     last = card["last_step"]
     data = card["data"]
+    units = {"pair": "pairs", "image": "images", "ranking": "lists"}[card["unit"]]
     kappa = "" if card["kappa"] is None else f", kappa {card['kappa']:g}"
     console.print(
-        f"Trained {card['method']}{kappa}: {card['steps']} steps of {card['pairs_per_step']} pairs from "
-        f"{data['pairs']} ({data['ties_dropped']} ties dropped, {data['flipped']} labels flipped); "
+        f"Trained {card['method']}{kappa}: {card['steps']} steps of {card['pairs_per_step']} {units} from "
+        f"{data['pairs']} pairs ({data['ties_dropped']} ties dropped, {data['flipped']} labels flipped); "
         f"last loss {last['loss']:.4f}.",
         markup=False,
         highlight=False,

@@ -41,8 +41,8 @@ def vote_correlation(ballots: npt.ArrayLike, comparisons: npt.ArrayLike | None =
             comparison.
 
     Returns:
-        The mean over those pairs of voters whose correlation is defined (a voter who always votes the same
-        has none); None where there is no such pair.
+        The mean over all pairs of voters; None with one voter, or where one always votes the same and so has no
+        correlation with anybody: a mean over the others would not speak of this electorate.
     """
     v = _checked(ballots).astype(np.float64)
     groups = np.zeros(v.shape[1]) if comparisons is None else np.asarray(comparisons)
@@ -53,10 +53,9 @@ def vote_correlation(ballots: npt.ArrayLike, comparisons: npt.ArrayLike | None =
         v[:, inside] -= v[:, inside].mean(axis=1, keepdims=True)
     norms = np.sqrt((v**2).sum(axis=1))
     # Votes are integers, so a spread is 0 or far above this; what is below it is rounding of the mean.
-    defined = norms > 1e-9
-    unit = v[defined] / norms[defined, None]
-    if len(unit) < 2:
+    if len(v) < 2 or (norms <= 1e-9).any():
         return None
+    unit = v / norms[:, None]
     matrix = unit @ unit.T
     return float(matrix[np.triu_indices(len(unit), k=1)].mean())
 

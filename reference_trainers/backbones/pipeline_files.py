@@ -18,6 +18,10 @@ from prefbench.reference_trainers.backbones.backbone import Posterior, move
 __all__ = ["encode_with", "forward_process", "load_pipeline", "save_lora_layers", "save_whole", "token_ids"]
 
 
+MOST_TOKENS = 100_000
+"""A tokenizer that states no limit has transformers' 10^30."""
+
+
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """No bars of the libraries for a second of loading; they were on by default and are put back."""
@@ -61,9 +65,20 @@ def load_pipeline(pipeline_class: Any, spec: str, local: bool, needed: Sequence[
             "needs. Give a complete pipeline."
         )
     for name in needed:
+        if name.startswith("tokenizer"):
+            _check_tokenizer(spec, name, getattr(pipeline, name))
         if isinstance(getattr(pipeline, name), torch.nn.Module):
             move(getattr(pipeline, name), torch.device("cpu"), torch.float32)
     return pipeline
+
+
+def _check_tokenizer(spec: str, name: str, tokenizer: Any) -> None:
+    """Without its files a tokenizer still loads: with no words, and transformers' limit of 10^30 tokens."""
+    if tokenizer.model_max_length > MOST_TOKENS or len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise MissingWeightsError(
+            f"The backbone {spec}: its {name} knows {len(tokenizer)} tokens and prompts of up to "
+            f"{tokenizer.model_max_length:.0f}; files of {name}/ are missing or damaged. Give a complete pipeline."
+        )
 
 
 def forward_process(pipeline: Any) -> tuple[Tensor, str]:

@@ -26,15 +26,24 @@ def checked_labels(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Labels as (N,) float64, and a sentence for each row whose label is not 0, 0.5 or 1."""
     labels = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.flatnonzero(~np.isin(labels, (0.0, 0.5, 1.0)))
-    return labels, [f"row {i + 1}: label_0 is {column.iloc[i]!r}, not 0, 0.5 or 1" for i in bad]
+    return labels, [f"row {i + 1}: label_0 is {_shown(column.iloc[i])}, not 0, 0.5 or 1" for i in bad]
+
+
+def _shown(value: object) -> str:
+    """Numbers bare, without numpy's names for their types; text in quotes."""
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def checked_prompts(column: pd.Series, name: str = "prompt") -> tuple[list[str], list[str]]:
     """Prompts, and a sentence for each row without one."""
     prompts = [value if isinstance(value, str) else "" for value in column]
-    return prompts, [
-        f"row {i + 1}: the {name} is empty" for i, text in enumerate(prompts) if not text.strip()
-    ]
+    problems = []
+    for i, (text, value) in enumerate(zip(prompts, column, strict=True)):
+        if not isinstance(value, str) and not pd.isna(value):
+            problems.append(f"row {i + 1}: the {name} is {value!r}, not text")
+        elif not text.strip():
+            problems.append(f"row {i + 1}: the {name} is empty")
+    return prompts, problems
 
 
 def _json_lines(path: Path) -> pd.DataFrame:

@@ -70,6 +70,13 @@ def _check_before_scoring(pairs: LabelledPairs, cfg: Composition, needed: Sequen
                 f"scores = {cfg.scores} has no effect: neither labels = {cfg.labels} nor select = {cfg.select} (control = "
                 f"{cfg.control}) reads scores. Leave it out."
             )
+    for name in cfg.local_weights:
+        if name not in needed or cfg.scores is not None:
+            raise UsageError(
+                f"weights = {cfg.weights}: nothing here scores with {name}"
+                + (f", because scores = {cfg.scores}" if cfg.scores is not None else "")
+                + f". Scorers in use: {', '.join(needed) or 'none'}. Leave it out."
+            )
     for what, path in paths.items():
         if not Path(path).expanduser().is_file():
             raise DataError(f"{what}: there is no file {path}. Check the path.")
@@ -131,7 +138,9 @@ def compose(
         if needed and cfg.scores:
             scores = read_scores(Path(cfg.scores).expanduser(), pairs, needed, data_sha256=data_sha256)
         elif needed:
-            scores = score_pairs(pairs, needed, cache, load=load, stages=stages, device=device)
+            scores = score_pairs(
+                pairs, needed, cache, load=load, stages=stages, device=device, weights=cfg.local_weights
+            )
         _refuse_lower_is_better(scores, wanted)
         attached = replace(
             pairs, side_scores={**pairs.side_scores, **{n: s.values for n, s in scores.items()}}

@@ -102,6 +102,8 @@ class Composition:
     """clip:NAME_OR_FOLDER, or a sentence-transformers folder or hub id."""
     scores: str | None = None
     """Table of scores made elsewhere (CSV or Parquet: row, prompt, SCORER_0, SCORER_1) instead of scoring images."""
+    weights: str | None = None
+    """Local weights of scorers instead of the published ones: NAME=PATH, separated by commas."""
     llm_url: str | None = None
     """Base address of an OpenAI-compatible server, with its /v1."""
     llm_concurrency: int = 8
@@ -114,6 +116,7 @@ class Composition:
     def __post_init__(self) -> None:
         self._check_labels()
         self._check_selection()
+        self.local_weights  # noqa: B018 - malformed ones are an error now
         for name in ("label_seed", "select_seed"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} = {getattr(self, name)} must not be negative.")
@@ -126,6 +129,20 @@ class Composition:
         """The electorate's scorers in order."""
         names = (name.strip() for name in (self.electorate or "").split(","))
         return tuple(name for name in names if name)
+
+    @property
+    def local_weights(self) -> dict[str, str]:
+        """Scorer -> path of its weights."""
+        found: dict[str, str] = {}
+        for part in (self.weights or "").split(",") if self.weights is not None else ():
+            name, sign, path = (text.strip() for text in part.partition("="))
+            if not (name and sign and path) or name in found:
+                raise UsageError(
+                    f"weights = {self.weights!r}: each is SCORER=PATH, each scorer once, separated by commas. Example: "
+                    "--weights pickscore=models/pickscore"
+                )
+            found[name] = path
+        return found
 
     @property
     def label_scorers(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ The key of a kept score is the one of a run's ledger: sha256 of pixels x prompt 
 always read to know their pixels; a table of scores (`scores_table.py`) needs no image at all.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,7 @@ def score_pairs(
     load: Loader = load_scorer,
     stages: Stages = silent,
     device: str = "cpu",
+    weights: Mapping[str, str] | None = None,
 ) -> dict[str, ImageScores]:
     """Scores by every scorer of `names`, one scorer in memory at a time.
 
@@ -127,6 +128,7 @@ def score_pairs(
         load: name -> scorer.
         stages: told how far it is.
         device: where the networks compute.
+        weights: scorer -> path of local weights.
 
     Raises:
         DataError: an image that cannot be read, or a score that is not finite, naming image and row.
@@ -135,7 +137,8 @@ def score_pairs(
     found: dict[str, ImageScores] = {}
     pixels = np.zeros((len(pairs), 2), dtype="S64")  # sha256 in hex: 128 MB for a million pairs
     for name in dict.fromkeys(names):
-        scorer = load_scorer(name, device=device) if load is load_scorer else load(name)
+        local = (weights or {}).get(name)
+        scorer = load_scorer(name, weights=local, device=device) if load is load_scorer else load(name)
         values = np.empty((len(pairs), 2))
         with stages(f"Scores by {name}", len(pairs), "pairs") as advance:
             for chunk in _chunks(len(pairs)):

@@ -56,7 +56,7 @@ def borrowed_constants(
         borrow(*_OWNERS[select])
     labels, own_labels = chosen("labels", "human")
     if labels in AGGREGATIONS and not own_labels:
-        # A tie rule chosen for one electorate is not silently that of another.
+        # Nor is a tie rule: it was chosen for the electorate that stands beside it.
         borrow("balanced_dpo", () if "electorate" in given else _LABELS)
     if chosen("control", "none")[0] == "margin" and "select_scorer" not in presets:
         borrow("fifa", _MARGIN)
@@ -85,7 +85,7 @@ def refuse_unread(composition: Composition, given: Mapping[str, Constant]) -> No
         read |= {"text_quality"}
     if (cfg.text_quality or "").startswith("llm:"):
         read |= {"llm_url", "llm_concurrency", "llm_attempts", "llm_timeout_s"}
-    read |= {"scores"}  # a method may want scores of its own
+    read |= {"scores", "weights"}  # a method may want scores of its own
     for field in dataclasses.fields(Composition):
         if field.name in given and field.name not in read:
             raise UsageError(

@@ -43,13 +43,13 @@ def _metadata(path: Path) -> Mapping[bytes, bytes]:
     return (pq.read_schema(path).metadata or {}) if path.suffix.lower() == ".parquet" else {}
 
 
-def _read(path: Path, columns: Sequence[str], what: str) -> pd.DataFrame:
+def _read(path: Path, columns: Sequence[str], what: str, optional: Sequence[str] = ()) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{what} {path}: there is no such file. Check the path.")
     try:
         if path.suffix.lower() == ".parquet":
             present = pq.read_schema(path).names
-            table = pd.read_parquet(path, columns=[name for name in columns if name in present])
+            table = pd.read_parquet(path, columns=[name for name in (*columns, *optional) if name in present])
         else:
             table = pd.read_csv(
                 path, encoding="utf-8-sig", dtype={"prompt": str}, keep_default_na=False, na_values={}
@@ -65,7 +65,7 @@ def _read(path: Path, columns: Sequence[str], what: str) -> pd.DataFrame:
             f"{what} {path} has no column {', '.join(absent)} (it has: {', '.join(present)}). It needs row and prompt, "
             "and for scores SCORER_0 and SCORER_1."
         )
-    return table[list(columns)]
+    return table[[*columns, *(name for name in optional if name in present)]]
 
 
 def read_pair_table(
@@ -76,6 +76,7 @@ def read_pair_table(
     data_sha256: str,
     what: str,
     complete: bool = True,
+    optional: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The rows of a table that belong to `pairs`, in their order.
 
@@ -86,13 +87,14 @@ def read_pair_table(
         data_sha256: of the pairs as they were opened, human labels in force.
         what: "select" or "scores", for errors.
         complete: whether every pair must be in the table; else absent ones get missing values.
+        optional: columns that are read where the table has them.
 
-    Returns: N rows with `columns`.
+    Returns: N rows with `columns`, and with those of `optional` that there are.
 
     Raises:
         DataError: no such file or column, a row that stands twice, is absent, or has another prompt than the data.
     """
-    table = _read(path, ["row", "prompt", *columns], what)
+    table = _read(path, ["row", "prompt", *columns], what, optional)
     made_of = _metadata(path).get(DATA_KEY)
     if made_of is not None and made_of.decode() != data_sha256:
         raise DataError(
@@ -120,7 +122,7 @@ def read_pair_table(
                 f"{what} {path}, row {int(pairs.rows[i]) + 1}: the prompt is {str(prompt)[:60]!r}, and in {pairs.source} it "
                 f"is {own[:60]!r}. The table belongs to other data."
             )
-    return table[list(columns)].reset_index(drop=True)
+    return table.drop(columns=["row", "prompt"]).reset_index(drop=True)
 
 
 def read_scores(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from prefbench.bench.exceptions import DataError
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
@@ -76,7 +77,9 @@ def _fifa(
 
 
 def _from_file(path: Path, pairs: LabelledPairs, data_sha256: str) -> Selection:
-    table = read_pair_table(path, pairs, ["kept"], data_sha256=data_sha256, what="select", complete=False)
+    table = read_pair_table(
+        path, pairs, ["kept"], data_sha256=data_sha256, what="select", complete=False, optional=["winner"]
+    )
     words = {
         "true": True,
         "false": False,
@@ -99,8 +102,23 @@ def _from_file(path: Path, pairs: LabelledPairs, data_sha256: str) -> Selection:
         raise DataError(
             f"select {path} keeps none of {len(pairs)} pairs of {pairs.source}. Make the table again."
         )
+    if "winner" in table:
+        _refuse_other_labels(path, pairs, pd.to_numeric(table["winner"], errors="coerce"))
     score = kept.astype(np.float64)
     return replace(keep_best(score, int(kept.sum()), what=f"select = file:{path}"), kept=kept)
+
+
+def _refuse_other_labels(path: Path, pairs: LabelledPairs, winner: pd.Series) -> None:
+    """A selection by margins is one of these labels; turned round, its best pairs are the worst."""
+    stated = winner.to_numpy(np.float64, na_value=np.nan)
+    other = ~np.isnan(stated) & (stated != pairs.winner_side)
+    if other.any():
+        raise DataError(
+            f"select {path} was made with other labels: {int(other.sum())} of its {int((~np.isnan(stated)).sum())} winners "
+            f"are not those in force for {pairs.source}, row {int(pairs.rows[np.flatnonzero(other)[0]]) + 1} the first. "
+            "Give the same --labels and --flip as then, make it again, or take its column winner away to select by rows "
+            "alone."
+        )
 
 
 def pairs_to_keep(pairs: LabelledPairs, cfg: Composition) -> int:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from prefbench.bench.atomic import write_bytes
 from prefbench.bench.exceptions import UsageError
+from prefbench.bench.out_folder import check_out as check_out_folder
 from prefbench.reference_trainers.selection.composing import Composed
 from prefbench.reference_trainers.selection.scores_table import DATA_KEY, SCORERS_KEY, scorers_as_json
 
@@ -19,9 +20,12 @@ NO_LABEL = "no label: tied, or none in the given file"
 
 
 def check_out(path: Path) -> None:
-    """Raise UsageError for a file name that is no Parquet file's, or whose place is a folder."""
+    """Raise UsageError for a file name that is no Parquet file's, is taken, or stands where nothing can be written."""
     if path.suffix.lower() != ".parquet" or path.is_dir():
         raise UsageError(f"--out {path} must be the name of a .parquet file, such as {path.stem}.parquet.")
+    if path.exists():
+        raise UsageError(f"--out {path} is there already. Give another name, or delete it to make it anew.")
+    check_out_folder(path.parent)
 
 
 def _spread(values: np.ndarray, kept: np.ndarray) -> np.ndarray:

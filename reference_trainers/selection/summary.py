@@ -19,7 +19,11 @@ def _share(values: Any) -> float | None:
 
 
 def _labels(composed: Composed, cfg: Composition) -> dict[str, Any]:
-    card: dict[str, Any] = {"labels": cfg.labels, "pairs": len(composed.opened)}
+    card: dict[str, Any] = {
+        "labels": cfg.labels,
+        "pairs": len(composed.opened),
+        "flipped": int(composed.labelled.flipped.sum()),
+    }
     outcome = composed.outcome
     if outcome is None:
         return card
@@ -134,6 +138,8 @@ def summary_lines(card: dict[str, Any]) -> list[str]:
                 f"  all scorers and the human agree: {_percent(labels['unanimous_with_human'])} of the pairs"
             )
     if selection is None:
+        if labels["flipped"]:
+            lines.append(f"  labels turned round afterwards (flip): {labels['flipped']}")
         return lines
     control = "" if selection["control"] == "none" else f", control {selection['control']}"
     by = f" by {selection['scorer']}" if selection["scorer"] else ""

@@ -228,17 +228,21 @@ def test_bad_input_is_a_paragraph_with_exit_code_2_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_data_are_not_overwritten(prefbench, tmp_path: Path):
+def test_nothing_is_overwritten_and_a_folder_of_data_gets_no_table(prefbench, tmp_path: Path):
     data = tmp_path / "pairs.parquet"
     pd.DataFrame({"prompt": ["a"], "image_0": ["0.png"], "image_1": ["1.png"], "label_0": [1]}).to_parquet(
         data
     )
     before = data.read_bytes()
-    for source in (data, tmp_path):
-        code, text = prefbench("label", "scorer:mini:clip", "--data", source, "--out", data)
-        assert code == 2
-        assert "would overwrite" in text
+    code, text = prefbench("label", "scorer:mini:clip", "--data", DATA, "--out", data)
+    assert (code, "is there already" in text) == (2, True)
+    code, text = prefbench(
+        "label", "scorer:mini:clip", "--data", tmp_path, "--out", tmp_path / "votes.parquet"
+    )
+    assert (code, "would stand among the data" in text) == (2, True)
     assert data.read_bytes() == before
+    code, text = prefbench("label", "scorer:mini:clip", "--data", DATA, "--out", "/proc/votes.parquet")
+    assert (code, "cannot be written" in text) == (2, True)
     code, text = prefbench("label", "scorer:mini:clip", "--data", DATA, "--out", tmp_path / "votes.csv")
     assert code == 2
     assert "must be the name of a .parquet file" in text

@@ -103,6 +103,16 @@ def test_an_incomplete_folder_is_named(tiny_pipeline: Path, tmp_path: Path):
         open_backbone(str(folder))
 
 
+def test_a_tokenizer_without_its_files_is_named(tiny_pipeline: Path, tmp_path: Path):
+    """transformers opens an empty folder as a tokenizer without words and without a limit."""
+    folder = tmp_path / "pipeline"
+    shutil.copytree(tiny_pipeline, folder)
+    shutil.rmtree(folder / "tokenizer")
+    (folder / "tokenizer").mkdir()
+    with pytest.raises(MissingWeightsError, match="tokenizer"):
+        open_backbone(str(folder))
+
+
 def test_names_that_do_not_exist_are_refused():
     with pytest.raises(UsageError, match="Did you mean 'miniature'"):
         open_backbone("miniatur")

@@ -184,6 +184,28 @@ def test_pickapic_rows_with_one_uid_are_left_out_and_counted(tmp_path: Path):
     assert pairs.counts.identical_dropped == 1
 
 
+def test_pickapic_rows_that_show_one_image_name_it_by_its_uid(tmp_path: Path):
+    """One image in three rows, liked once: for single images it is one image, desirable; without uids it would be three."""
+    from prefbench.reference_trainers.preferences.single_images import single_images
+
+    def jpeg(value: int) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", (8, 8), (value,) * 3).save(buffer, "JPEG")
+        return buffer.getvalue()
+
+    rows = [["p", jpeg(1), jpeg(i), float(i == 2), "one", f"other {i}"] for i in (2, 3, 4)]
+    columns = ["caption", "jpg_0", "jpg_1", "label_0", "image_0_uid", "image_1_uid"]
+    for part, name in ((rows[:2], "a"), (rows[2:], "b")):
+        pd.DataFrame(part, columns=columns).to_parquet(tmp_path / f"{name}.parquet")
+    pairs = open_preferences(str(tmp_path), PLAIN)
+    names = [pairs.image_names(row, 0) for row in range(3)]
+    assert len(set(names)) == 1
+    assert names[0].startswith("uid:")
+    images = single_images(pairs, np.arange(3))
+    assert len(images.pair) == 4
+    assert images.desirable.tolist().count(True) == 3
+
+
 def save_modes(folder: Path) -> dict[str, tuple[int, int, int]]:
     """One colour in each mode that image files come in, and the RGB value that it must give."""
     Image.new("RGB", (4, 4), (200, 100, 50)).save(folder / "rgb.png")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.miniature.rankings import load_miniature_rankings
-from prefbench.reference_trainers import offline
+from prefbench.reference_trainers import offline, rank_dpo
 from prefbench.reference_trainers.backbones.opening import open_backbone
 from prefbench.reference_trainers.data_order import ShuffledEpochs
 from prefbench.reference_trainers.draws import Draws, micro_batches
@@ -248,3 +248,11 @@ def test_numbers_that_make_no_list_are_refused(spec: str):
 
 def test_examples_in_the_docstrings_run():
     assert doctest.testmod(ranked_lists_module) == (0, 1)
+
+
+def test_labels_turned_round_are_refused_where_voters_rank():
+    """The voters look at images, not at labels, so a run that says "flip 0.5" would be one without."""
+    pairs = open_preferences("miniature:4x3", DataConfig(flip=0.5))
+    config = rank_dpo.Config(kappa=50.0, voters="mini:clip", longest=None)
+    with pytest.raises(UsageError, match="flip has no effect on rank_dpo"):
+        rank_dpo.lists(pairs, np.arange(len(pairs)), config)

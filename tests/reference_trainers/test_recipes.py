@@ -84,3 +84,13 @@ def test_none_can_be_written_where_nothing_is_allowed():
 
 def test_methods_are_listed_without_importing_them():
     assert METHODS.names()[:2] == ["sft", "diffusion_dpo"]
+
+
+def test_an_electorate_of_ones_own_inherits_no_tie_rule():
+    """Four scorers with the rule drop stand in the method's file; two others can tie, and nobody said what then."""
+    assert resolve_recipe("balanced_dpo", "miniature", {}).composition.tie_rule == "drop"
+    own = {"electorate": Constant("mini:pickscore,mini:hpsv2", "test")}
+    with pytest.raises(UsageError, match="An electorate of 2 scorers can tie, and there is no tie_rule"):
+        resolve_recipe("balanced_dpo", "miniature", own)
+    resolved = resolve_recipe("balanced_dpo", "miniature", own | {"tie_rule": Constant("human", "test")})
+    assert resolved.composition.tie_rule == "human"

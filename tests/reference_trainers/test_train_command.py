@@ -35,7 +35,9 @@ def test_two_steps_end_with_a_checkpoint_and_a_second_call_does_nothing(
     result = run(*arguments, "--flip", 0.2)
     assert result.exit_code == 0, result.output
     assert "step 2/2" in result.output
-    assert "2 steps of 2 pairs from 10 (0 ties dropped, 2 labels flipped)" in " ".join(result.output.split())
+    assert "2 steps of 2 pairs from 10 pairs (0 ties dropped, 2 labels flipped)" in " ".join(
+        result.output.split()
+    )
     assert (tmp_path / "out" / "model_index.json").is_file()
     again = run(*arguments, "--flip", 0.2)
     assert "Nothing to do" in again.output

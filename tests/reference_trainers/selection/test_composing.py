@@ -103,6 +103,22 @@ def test_flips_come_before_the_selection_and_the_truth_is_kept(run):
     assert card["label_agrees_with_human"]["after"] == {"count": 0, "share": 0.0}
 
 
+def test_local_weights_are_used_and_refused_where_nothing_scores_with_them(grey_pairs, tmp_path: Path):
+    """The miniature CLIP's own files named by path give its own scores; a name that nobody asks is an error."""
+    from importlib.resources import files
+
+    folder = files("prefbench.bench.miniature") / "weights" / "scorers" / "clip"
+    pairs, cache = grey_pairs(GREYS, HUMAN), tmp_path / "cache"
+    by_name = Composition(labels="scorer:mini:clip")
+    by_path = Composition(labels="scorer:mini:clip", weights=f"mini:clip={folder}")
+    scores = [compose(pairs, cfg, cache_dir=cache).scores["mini:clip"].values for cfg in (by_name, by_path)]
+    np.testing.assert_array_equal(*scores)
+    with pytest.raises(UsageError, match="nothing here scores with pickscore. Scorers in use: mini:clip"):
+        compose(pairs, Composition(labels="scorer:mini:clip", weights="pickscore=x"), cache_dir=cache)
+    with pytest.raises(UsageError, match="each is SCORER=PATH"):
+        Composition(labels="scorer:mini:clip", weights="x")
+
+
 def test_flips_come_after_a_vote(run):
     composed = run(majority(), flip=0.4, flip_seed=1)
     unflipped = run(majority())
@@ -208,15 +224,29 @@ def table_of(tmp_path: Path, rows: list[dict]) -> Path:
     return path
 
 
+UNLABELLED = [{"row": i + 1, "prompt": f"grey {i}", "kept": i < 2} for i in range(6)]
 ROWS = [{"row": i + 1, "prompt": f"grey {i}", "kept": i < 2, "winner": i % 2} for i in range(6)]
 
 
 def test_a_table_of_someone_else_selects_and_labels(run, tmp_path: Path):
     path = table_of(tmp_path, ROWS)
-    assert run(Composition(select=f"file:{path}")).pairs.rows.tolist() == [0, 1]
     labelled = run(Composition(labels=f"file:{path}"))
     assert labelled.pairs.winner_side.tolist() == [0, 1, 0, 1, 0, 1]
-    assert run(Composition(select=f"file:{table_of(tmp_path, ROWS[:1])}")).pairs.rows.tolist() == [0]
+    both = run(Composition(labels=f"file:{path}", select=f"file:{path}"))
+    assert both.pairs.rows.tolist() == [0, 1]
+    assert run(Composition(select=f"file:{table_of(tmp_path, UNLABELLED)}")).pairs.rows.tolist() == [0, 1]
+    assert run(Composition(select=f"file:{table_of(tmp_path, UNLABELLED[:1])}")).pairs.rows.tolist() == [0]
+
+
+def test_a_selection_made_with_other_labels_is_refused(run, tmp_path: Path):
+    """Row 2's winner there is image 1, the human label says image 0; a table without winners selects by rows alone."""
+    with pytest.raises(DataError, match=r"made with other labels: 2 of its 6 winners .* row 2 the first"):
+        run(Composition(select=f"file:{table_of(tmp_path, ROWS)}"))
+    write_reasons(run(margin()), tmp_path / "m.parquet")
+    mine = Composition(select=f"file:{tmp_path / 'm.parquet'}")
+    assert run(mine).pairs.rows.tolist() == run(margin()).pairs.rows.tolist()
+    with pytest.raises(DataError, match="made with other labels: 3 of its 6 winners"):
+        run(mine, flip=0.5)
 
 
 @pytest.mark.parametrize(
