@@ -19,7 +19,7 @@ import torch
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.out_folder import check_out
 from prefbench.reference_trainers.backbones.backbone import Backbone
-from prefbench.reference_trainers.backbones.opening import open_backbone
+from prefbench.reference_trainers.backbones.opening import is_local, open_backbone
 from prefbench.reference_trainers.disk_cache import cache_folder
 from prefbench.reference_trainers.loop_config import LoopConfig
 from prefbench.reference_trainers.preferences.decoding import check_images
@@ -197,6 +197,7 @@ def train(
     if progress is None or not main:
         progress = SilentProgress()
     check_tracker(recipe.loop.log_with)
+    is_local(backbone)  # a wrong name or folder is the first thing to hear of
     check_settings(recipe)
     if main:
         check_out(out)

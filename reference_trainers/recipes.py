@@ -155,7 +155,9 @@ def _typed(name: str, constant: Constant, expected: Any) -> Any:
     try:
         return pydantic.TypeAdapter(expected).validate_python(value)
     except pydantic.ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        # Of several allowed kinds (cache: on, off or a place) the list of names says most.
+        found = sorted(error.errors(), key=lambda one: one["type"] != "literal_error")
+        reason = " or ".join(dict.fromkeys(one["msg"].lower() for one in found))
         raise UsageError(f"{name} = {constant.value!r} (from {constant.source}): {reason}.") from None
 
 

@@ -106,10 +106,9 @@ def load_manifest(
     table = read_table(path) if table is None else table
     absent = [name for name in COLUMNS if name not in table.columns]
     if absent:
-        raise DataError(
-            f"{path} has no column {', '.join(absent)} (it has: {', '.join(map(str, table.columns))}). A "
-            f"manifest needs {', '.join(COLUMNS)}."
-        )
+        there = ", ".join(map(str, table.columns))
+        what = f"has no column {', '.join(absent)} (it has: {there})" if there else "is empty"
+        raise DataError(f"{path} {what}. A manifest needs {', '.join(COLUMNS)}.")
     labels, problems = checked_labels(table["label_0"])
     prompts, empty = checked_prompts(table["prompt"])
     problems += empty

@@ -146,3 +146,10 @@ def test_help_shows_examples_and_every_option():
         "--dry-run",
     ):
         assert option in text
+
+
+def test_a_wrong_backbone_is_named_before_a_precision_that_this_machine_lacks(tmp_path: Path):
+    """The launcher's recipe says fp16, which a CPU cannot train: no answer to a name that is mistyped."""
+    arguments = ["--data", "miniature:4", "--recipe", "launcher", "--out", tmp_path / "o"]
+    with pytest.raises(UsageError, match="Did you mean 'miniature'"):
+        run("sft", "--backbone", "miniatur", *arguments)
