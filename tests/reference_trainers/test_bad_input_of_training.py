@@ -17,7 +17,7 @@ from prefbench.reference_trainers.preferences.opening import DataConfig, open_pr
 from prefbench.reference_trainers.recipes import resolve_recipe
 
 
-def train_with(data: Path, out: Path, backbone: str = "no/such-backbone/here", **values: Any) -> Any:
+def train_with(data: Path, out: Path, backbone: str = "no/such-backbone", **values: Any) -> Any:
     """Whatever is raised before the backbone is missed was known before any network was opened."""
     given = {"steps": 1, "batch": 2, **values}
     recipe = resolve_recipe("diffusion_dpo", "miniature", {k: Constant(v, "test") for k, v in given.items()})
