@@ -6,6 +6,7 @@ from typing import Any
 
 from prefbench.bench import atomic
 from prefbench.bench.exceptions import UsageError
+from prefbench.bench.out_folder import check_out
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.results import summarise
 from prefbench.bench.results_file import read_results
@@ -106,8 +107,9 @@ def check_output_folder(out: Path, a: str, b: str) -> None:
     """Refuse to replace anything but an earlier comparison of the same two checkpoints.
 
     Raises:
-        UsageError: `out` is a file, or a folder with something else in it.
+        UsageError: `out` cannot be written, or is a folder with something else in it.
     """
+    check_out(out)
     if out.is_dir():
         foreign = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN)
         if foreign:
@@ -123,5 +125,3 @@ def check_output_folder(out: Path, a: str, b: str) -> None:
                     f"The folder {out} holds a comparison of other checkpoints ({', '.join(there)}). Give --out a new "
                     "folder, or delete this one."
                 )
-    elif out.exists():
-        raise UsageError(f"{out} is a file. Give --out the name of a new folder.")

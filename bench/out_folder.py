@@ -22,7 +22,7 @@ def check_out(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        reason = "it is a file" if _is_file(out) else error.strerror
+        reason = _what_it_is(out) or error.strerror
         raise UsageError(
             f"--out {out} cannot be written: {reason}. Give a folder, new or of an earlier run, in a place where you "
             "may write."
@@ -33,8 +33,10 @@ def check_out(out: Path) -> None:
                 folder.rmdir()
 
 
-def _is_file(path: Path) -> bool:
+def _what_it_is(path: Path) -> str | None:
     try:
-        return path.is_file()
+        if path.is_symlink() and not path.exists():
+            return "it is a link that leads nowhere"
+        return "it is a file" if path.is_file() else None
     except OSError:
-        return False
+        return None

@@ -76,7 +76,7 @@ def check_suite(ledger: Ledger, suite: Suite, sets: Sequence[PlannedSet]) -> Non
     stored = ledger.meta("suite")
     if stored is None:
         return
-    there, here = _flat(json.loads(stored)), _flat(suite.model_dump())
+    there, here = (_flat(_by_file_name(fields)) for fields in (json.loads(stored), suite.model_dump()))
     differ = [key for key in sorted(there | here) if there.get(key) != here.get(key)]
     remedy = "Give another --out, or the suite with which the folder was made (its suite.toml)."
     if differ:
@@ -154,6 +154,11 @@ def claim(
         ledger.set_meta("prompt_sets", json.dumps([planned.as_dict() for planned in sets]))
         ledger.set_checkpoints([CheckpointRow(n, c.spec, c.identity) for n, c in checkpoints.items()])
     write_text(folder / SUITE, suite_text(suite))
+
+
+def _by_file_name(suite: dict[str, Any]) -> dict[str, Any]:
+    """With prompt files by their names: wherever they lie, their contents are compared by sha256."""
+    return suite | {"prompts": [Path(name).name for name in suite["prompts"]]}
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:

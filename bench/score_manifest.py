@@ -12,7 +12,6 @@ import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from prefbench.bench.atomic import write_json
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.progress import Stages, silent
 from prefbench.bench.registry import unknown_name
-from prefbench.bench.scores_table import check_scores, write_scores
+from prefbench.bench.score_folder import check_score_folder, write_score_folder
+from prefbench.bench.scores_table import check_scores
 
 if TYPE_CHECKING:
     from prefbench.scorers.protocol import Scorer
@@ -117,7 +116,8 @@ def score_manifest(
     Args:
         manifest: from `read_manifest`.
         scorers: names; one scorer is in memory at a time.
-        out: folder; its other files stay. Nothing is written before every score is there.
+        out: folder, new, empty or of an earlier call, whose three files are replaced. Nothing is written before every
+            score is there.
         weights: scorer -> path.
         architectures: scorer -> JSON file of sizes.
         batch_size: images at once, None for each scorer's own.
@@ -125,9 +125,11 @@ def score_manifest(
         stages: shows progress.
 
     Raises:
-        UsageError: an unknown scorer, one given twice, weights for a scorer that is not asked for.
+        UsageError: an unknown scorer, one given twice, weights for a scorer that is not asked for, or a folder that
+            cannot be written or holds something else.
         MissingWeightsError: from the scorers, before anything is scored.
-        DataError: an image that cannot be decoded, or a score that is not finite.
+        DataError: a prompt that a scorer cannot score (before anything is scored), an image that cannot be decoded, or
+            a score that is not finite.
     """
     weights, architectures = weights or {}, architectures or {}
     _check_request(scorers, out, {"--weights": weights, "--architecture": architectures})
@@ -140,6 +142,7 @@ def score_manifest(
             name, weights=weights.get(name), architecture=architectures.get(name), device=device
         )
         scorer.batch_size = batch_size or scorer.batch_size
+        _check_prompts(scorer, name, manifest)
         return scorer
 
     # With several scorers each is loaded twice: missing weights of the last one must not show after hours.
@@ -157,15 +160,22 @@ def score_manifest(
         del scorer
         gc.collect()
     scored = ScoredManifest(pd.concat(tables, ignore_index=True), descriptions)
-    _write(scored, out)
+    write_score_folder(scored.scores, scored.scorers, out)
     return scored
 
 
-def _write(scored: ScoredManifest, out: Path) -> None:
-    described = {"schema": 1, "prefbench": version("prefbench"), "scorers": scored.scorers}
-    write_scores(scored.scores, out / "scores.parquet")
-    write_scores(scored.scores, out / "scores.csv")
-    write_json(out / "scorers.json", described)
+def _check_prompts(scorer: "Scorer", name: str, manifest: Manifest) -> None:
+    from prefbench.scorers.protocol import ChecksPrompts
+
+    if not isinstance(scorer, ChecksPrompts):
+        return
+    for row, prompt in enumerate(manifest.frame["prompt"], start=1):
+        try:
+            scorer.check_prompts([prompt])
+        except DataError as error:
+            raise DataError(
+                f"{manifest.path} row {row}: {error} Leave out --scorer {name}, or such rows; nothing was scored."
+            ) from error
 
 
 def _score_in_chunks(
@@ -207,8 +217,7 @@ def _check_request(scorers: Sequence[str], out: Path, given: Mapping[str, Mappin
         for name in values:
             if name not in scorers:
                 raise unknown_name(f"scorer in {option}", name, list(scorers))
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out} is a file. Name a folder.")
+    check_score_folder(out)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -217,9 +226,14 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start}). Save it again as UTF-8.") from error
-    except csv.Error as error:
+    except (UnicodeDecodeError, csv.Error) as error:
+        if _has_image_header(path):
+            raise DataError(
+                f"{path} is an image. Give the manifest: a CSV file with the columns image,prompt and a row for each "
+                "image."
+            ) from None
+        if isinstance(error, UnicodeDecodeError):
+            raise DataError(f"{path} is not UTF-8 (byte {error.start}). Save it again as UTF-8.") from error
         raise DataError(
             f"{path} is not a well-formed CSV: {error}. Put text with commas between double quotes."
         ) from error
@@ -227,6 +241,12 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if not lines:
         raise DataError(f"{path} is empty. A manifest begins with a header: image,prompt.")
     header, rows = lines[0], lines[1:]
+    mark = next((mark for mark in ";\t|" if mark in header[0]), None)
+    if mark and len(header) == 1:
+        raise DataError(
+            f"{path} has one column, {header[0]!r}: its values look separated by {mark!r} instead of a comma. Save it "
+            "again with commas between the values."
+        )
     if not rows:
         raise DataError(f"{path} has a header and no rows. A manifest needs a row for each image.")
     odd = [i for i, row in enumerate(rows) if len(row) != len(header)]

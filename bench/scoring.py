@@ -63,10 +63,19 @@ def meet_judge(name: str, prompts: Sequence[str], weights: Mapping[str, str], de
     Raises:
         UsageError: an unknown name.
         MissingWeightsError: weights that are absent or do not fit.
+        DataError: a prompt that this scorer cannot score.
     """
+    from prefbench.scorers.protocol import ChecksPrompts
     from prefbench.scorers.registry import load_scorer
 
     scorer = load_scorer(name, weights=weights.get(name), device=device)
+    if isinstance(scorer, ChecksPrompts):
+        try:
+            scorer.check_prompts(prompts)
+        except DataError as error:
+            raise DataError(
+                f"{error} Leave {name} out of the suite's electorate, or use prompts that it can score."
+            ) from error
     info = {field: getattr(scorer.info, field) for field in INFO_FIELDS}
     cut = None if scorer.info.prompt_blind else int(np.sum(scorer.truncated(prompts)))
     return Judge(name, scorer.info.fingerprint, {**info, "name": name, "truncated": cut})

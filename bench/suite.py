@@ -1,7 +1,7 @@
 """Suite, Sampling, Electorate: what a run does, read from TOML.
 
     name = "mine"
-    prompts = ["partiprompts"]        # names of prompt sets, or paths of a .csv / .txt of your own
+    prompts = ["partiprompts"]        # names of prompt sets, or paths of a .csv / .txt, relative to this file
     seeds = [0, 1]
     limit = 100                       # optional
 
@@ -19,6 +19,7 @@ number unseen.
 """
 
 import difflib
+import os
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -95,7 +96,7 @@ class Suite(_Strict):
 
     name: Name
     prompts: list[Name] = Field(min_length=1)
-    """Prompt sets: registered names, or paths of a .csv or .txt file."""
+    """Prompt sets: registered names, or paths of a .csv or .txt file; `load_suite` makes them absolute."""
     limit: int | None = Field(default=None, ge=1)
     """At most so many prompts of each set, evenly spread over it (sets are sorted by category)."""
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(min_length=1)
@@ -114,6 +115,9 @@ class Suite(_Strict):
 def load_suite(name_or_path: str) -> Suite:
     """A built-in suite by name, or one of your own from a TOML file.
 
+    Prompt files are looked for beside the TOML file, and named by absolute paths in what is returned: the suite in a
+    run folder means the same from every current folder.
+
     Raises:
         UsageError: neither a built-in name nor a file.
         DataError: the file is no TOML, or a field is missing, unknown or out of range.
@@ -129,13 +133,26 @@ def load_suite(name_or_path: str) -> Suite:
             raise DataError(
                 f"{path} is not UTF-8 text (byte {error.start}). Save the suite as UTF-8."
             ) from error
-        return parse_suite(text, where=str(path))
+        suite = parse_suite(text, where=str(path))
+        return suite.model_copy(update={"prompts": _found_from(path.parent, suite.prompts)})
     if path.suffix == ".toml" or path.name != name_or_path:
         raise UsageError(
             f"There is no suite file {name_or_path}. Give the path of a TOML file or one of: "
             f"{', '.join(SUITES)}."
         )
     raise unknown_name("suite", name_or_path, list(SUITES))
+
+
+def _found_from(folder: Path, prompts: list[str]) -> list[str]:
+    """Prompt files of a suite in `folder` by their absolute paths; names of prompt sets as they are."""
+    from prefbench.bench.prompts import PROMPT_SETS
+
+    def found(name: str) -> str:
+        path = Path(os.path.abspath(folder / name))
+        is_file = path.suffix.lower() in (".csv", ".txt") or path.exists()
+        return str(path) if name not in PROMPT_SETS and is_file else name
+
+    return [found(name) for name in prompts]
 
 
 def parse_suite(text: str, *, where: str) -> Suite:

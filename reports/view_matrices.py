@@ -83,7 +83,9 @@ def _worth(agreement: Mapping[str, Any], voters: int) -> str:
         return "One scorer votes: there is no second opinion inside the electorate."
     correlation, effective = agreement["mean_vote_correlation"], agreement["effective_voters"]
     if correlation is None or effective is None:
-        return f"{voters} votes; their correlation is not defined here: one of them always votes the same way."
+        return (
+            f"{voters} votes; their correlation is not defined here: one of them always votes the same way."
+        )
     return (
         f"{voters} votes, worth {effective:.1f} independent ones: the votes of two scorers correlate by "
         f"{correlation:.2f} on average."

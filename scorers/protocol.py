@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from prefbench.scorers.info import ScorerInfo
 
-__all__ = ["ImageSource", "Scorer"]
+__all__ = ["ChecksPrompts", "ImageSource", "Scorer"]
 
 ImageSource = Image | str | PathLike[str]
 
@@ -39,4 +39,13 @@ class Scorer(Protocol):
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
         """Which prompts are longer than the scorer reads, shape (N,)."""
+        ...
+
+
+@runtime_checkable
+class ChecksPrompts(Protocol):
+    """A scorer that cannot score every prompt: it is asked before images are drawn or other scorers run."""
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Raises DataError with the first prompt that it cannot score; the caller adds where it stands."""
         ...

@@ -63,14 +63,14 @@ def bench_command(
     from prefbench.bench.run_folder import REPORT
     from prefbench.bench.terminal import print_results
 
-    console = Console()
+    console, progress = Console(), Console(stderr=True)
     if dry_run:
         plan = plan_suite(
             chosen, checkpoints, out, prompts_dir=prompts_dir, device=device, weights=own_weights
         )
         print_plan(console, plan)
         return
-    with shown_on(console) as stages:
+    with shown_on(progress) as stages:
         results = run_suite(
             chosen,
             checkpoints,
@@ -89,15 +89,17 @@ def pairs_option(option: str, form: str, values: list[str]) -> dict[str, str]:
     """`NAME=VALUE` options as a dict, in order.
 
     Raises:
-        UsageError: no "=", an empty side, or a name given twice.
+        UsageError: no "=", an empty side, spaces around the name, or a name given twice.
     """
     from prefbench.bench.exceptions import UsageError
 
     pairs: dict[str, str] = {}
     for text in values:
         name, _, value = text.partition("=")
-        if not name or not value:
+        if not name.strip() or not value.strip():
             raise UsageError(f"{option} {text!r} is not of the form {form}.")
+        if name != name.strip():
+            raise UsageError(f"{option} {text!r}: the name has spaces around it. Write {name.strip()!r}.")
         if name in pairs:
             raise UsageError(f"{option} names {name!r} twice. Names must differ.")
         pairs[name] = value

@@ -43,9 +43,11 @@ def score_command(
 
     The manifest may also have the columns checkpoint, prompt_id, seed, category
     and challenge. Every row and the header of every image are checked before
-    anything is scored. OUT gets scores.csv and scores.parquet (a scores table, as `prefbench compare` reads)
-    and scorers.json (what exactly was computed: weights, preprocessing,
-    fingerprint). `prefbench list scorers` prints the names.
+    anything is scored. OUT gets scores.csv and scores.parquet (a scores table,
+    as `prefbench compare` reads) and scorers.json (what exactly was computed:
+    weights, preprocessing, fingerprint). It is a new or empty folder, or one
+    of an earlier `prefbench score`, whose three files are then replaced; any
+    other is refused. `prefbench list scorers` prints the names.
 
     Examples:
         prefbench score images.csv --scorer pickscore --scorer hpsv2.1 --out scores
@@ -63,7 +65,7 @@ def score_command(
 
     console = Console()
     checked = read_manifest(manifest)
-    with shown_on(console) as stages:
+    with shown_on(Console(stderr=True)) as stages:
         scored = score_manifest(
             checked,
             scorer,

@@ -121,20 +121,24 @@ class TruthScorer:
         Raises:
             DataError: an image is not 32 x 32, or a prompt asks for no scene of this world.
         """
-        for prompt in prompts:
-            if parse_caption(prompt) is None:
-                raise DataError(
-                    f"mini:truth knows the truth of the miniature world's captions only, not of {prompt!r}. "
-                    "Use the prompt set `miniature`, or leave mini:truth out of the electorate."
-                )
+        self.check_prompts(prompts)
         arrays = [np.asarray(open_rgb(image), np.float32) / 255 for image in images]
         for array in arrays:
             if array.shape != (SIDE, SIDE, 3):
                 raise DataError(
                     f"mini:truth scores images of {SIDE} x {SIDE} px, got {array.shape[1]} x {array.shape[0]}. "
-                    "Leave it out of the electorate for other images."
+                    "Leave it out for other images."
                 )
         return measure(np.stack(arrays), prompts).utility if arrays else np.empty(0)
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Raises DataError with the first prompt that asks for no scene of this world."""
+        for prompt in prompts:
+            if parse_caption(prompt) is None:
+                raise DataError(
+                    f"mini:truth knows the truth of the miniature world's captions only, not of {prompt!r}; the prompt "
+                    "set `miniature` has such captions."
+                )
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
         """No prompt is ever cut."""

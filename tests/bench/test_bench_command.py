@@ -11,7 +11,7 @@ from prefbench.bench.exceptions import UsageError
 pytestmark = pytest.mark.usefixtures("toy_plugin")
 
 
-def test_bench_ends_with_the_table_and_the_path_of_the_report(
+def test_bench_ends_with_the_table_and_the_path_of_the_report_and_its_bars_go_to_stderr(
     suite_file: Path,
     tiny_pipeline: Path,
     other_pipeline: Path,
@@ -29,8 +29,10 @@ def test_bench_ends_with_the_table_and_the_path_of_the_report(
     assert not out.exists()
 
     bench_command(str(suite_file), out, checkpoints, device="cpu", limit=3)
-    said = capsys.readouterr().out
+    said, progress = capsys.readouterr()
     assert "toy:bright" in said
+    assert "draw base" in progress
+    assert "draw base" not in said
     assert said.splitlines()[-1] == f"Report: {out / 'report.html'}"
     # The path is longer than a line and stays whole, to be copied.
     assert max(len(line) for line in said.splitlines()[:-1]) <= 80
@@ -54,6 +56,9 @@ def test_pairs_keep_their_order_and_an_equals_sign_in_the_value() -> None:
         (["miniature"], "'miniature' is not of the form NAME=SPEC"),
         (["=x"], "not of the form"),
         (["a="], "not of the form"),
+        ([" =x"], "not of the form"),
+        (["a= "], "not of the form"),
+        (["a=x", " a=y"], "the name has spaces around it. Write 'a'"),
         (["a=x", "a=y"], "names 'a' twice"),
     ],
 )

@@ -127,6 +127,6 @@ def test_an_out_below_a_file_is_one_paragraph(tmp_path: Path) -> None:
         "compare", "scores.csv", "--a", "mine", "--b", "base", "--out", "file/under", cwd=tmp_path
     )
     assert found.returncode == 2
-    assert "Error: file" in found.stderr
+    assert "Error: --out file/under cannot be written" in found.stderr
     assert "Traceback" not in found.stderr
     assert (tmp_path / "file").read_text() == "kept"

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -159,6 +160,12 @@ def test_a_folder_with_anything_else_in_it_is_never_replaced(scores, tmp_path):
     assert (run / "ledger.sqlite").read_text() == "precious"
     with pytest.raises(UsageError, match="is a file"):
         compare(scores, "--a", "dpo", "--b", "base", out="scores.csv")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc takes no folder")
+def test_a_place_that_takes_no_folder_is_refused_before_the_table_is_read(tmp_path):
+    with pytest.raises(UsageError, match="--out /proc/x cannot be written"):
+        compare(tmp_path / "missing.csv", "--a", "dpo", "--b", "base", out="/proc/x")
 
 
 def test_a_hole_in_a_checkpoint_that_is_not_compared_does_no_harm(scores):

@@ -20,6 +20,9 @@ def test_files_and_places_that_cannot_be_written_are_refused(tmp_path: Path) -> 
     (tmp_path / "file").write_text("kept")
     with pytest.raises(UsageError, match=r"--out .*file cannot be written: it is a file"):
         check_out(tmp_path / "file")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="cannot be written: it is a link that leads nowhere"):
+        check_out(tmp_path / "link")
     for bad in (tmp_path / "file" / "below", tmp_path / ("x" * 300)):
         with pytest.raises(UsageError, match="cannot be written"):
             check_out(bad)

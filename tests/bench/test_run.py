@@ -213,6 +213,12 @@ def test_report_of_what_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     [
         ('"toy:blue"', '"toy:bleu"', UsageError, "Did you mean 'toy:blue'"),
         ("prompts.csv", "prompt.csv", DataError, "does not exist"),
+        (
+            '"toy:blue"',
+            '"mini:truth"',
+            DataError,
+            "not of 'a red cat'.* Leave mini:truth out of the suite's electorate",
+        ),
         ('dtype = "float32"', 'dtype = "float16"', UsageError, "half precision needs a GPU"),
     ],
 )
@@ -229,6 +235,9 @@ def test_bad_input_is_found_before_anything_is_written(
     suite_file.write_text(text.replace(old, new))
     with pytest.raises(error, match=said):
         run(load_suite(str(suite_file)), two, tmp_path / "run")
+    with pytest.raises(error, match=said):
+        specs = {name: str(path) for name, path in two.items()}
+        plan_suite(load_suite(str(suite_file)), specs, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 
 
@@ -275,6 +284,23 @@ def test_another_suite_is_refused_with_the_field(
     prompts.write_text(prompts.read_text().replace("sun", "moon"))
     with pytest.raises(LedgerError, match="prompt set prompts changed"):
         run(load_suite(str(suite_file)), two, out)
+
+
+def test_a_run_goes_on_from_another_folder_and_after_its_suite_was_moved(
+    suite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prompts lie beside the suite; the run folder's own suite.toml names the same file."""
+    suite_file.write_text(suite_file.read_text().replace(str(tmp_path / "prompts.csv"), "prompts.csv"))
+    checkpoints, out = {"base": "plain:red", "other": "plain:blue"}, tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+    first = run(load_suite("toy.toml"), checkpoints, out)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for name in ("../toy.toml", "../run/suite.toml"):
+        assert run(load_suite(name), checkpoints, out)["comparisons"] == first["comparisons"]
+    for path in ("toy.toml", "prompts.csv"):
+        (tmp_path / path).rename(path)
+    assert run(load_suite("toy.toml"), checkpoints, out)["comparisons"] == first["comparisons"]
 
 
 def test_a_known_name_with_other_weights_is_refused(

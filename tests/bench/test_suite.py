@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.prompts.prompt_set import load_prompt_set
 from prefbench.bench.suite import SUITES, load_suite, parse_suite, suite_text, with_limit
 
 GOOD = """name = "x"
@@ -86,6 +87,20 @@ def test_a_faulty_suite_names_the_field_and_the_nearest_key(old: str, new: str, 
     assert message.startswith("my.toml")
     for part in said:
         assert part in message
+
+
+def test_prompt_files_are_looked_for_beside_the_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    here = GOOD.replace('"partiprompts"', '"partiprompts", "p.txt", "../q.csv", "unknown"')
+    (tmp_path / "sub" / "s.toml").write_text(here)
+    (tmp_path / "p.txt").write_text("that of the current folder")
+    monkeypatch.chdir(tmp_path)
+    prompts = load_suite("sub/s.toml").prompts
+    assert prompts == ["partiprompts", f"{tmp_path}/sub/p.txt", f"{tmp_path}/q.csv", "unknown"]
+    with pytest.raises(DataError, match=f"{tmp_path}/sub/p.txt does not exist"):
+        load_prompt_set(prompts[1])
 
 
 def test_unknown_suite_names_the_nearest(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def test_a_bad_row_is_named_before_anything_is_scored(
         (b"image,prompt,image\na.png,x,b.png\n", "'image' twice"),
         (b"image,prompt\na.png\n", "row 1: the number of values is not 2"),
         (b"image,prompt\na.png,caf\xe9\n", "is not UTF-8"),
+        (b"image;prompt\na.png;a cat, red\n", "values look separated by ';' instead of a comma"),
         (b'image,prompt\na.png,"open\n', "not a well-formed CSV"),
         (b"image,prompt,prompt_id\na.png,x,p\nb.png,y,p\n", "prompt_id 'p' has two values"),
         (b"image,prompt,seed\na.png,x,0\nb.png,x,0\n", "an entry is given again"),
@@ -104,6 +105,14 @@ def test_a_malformed_manifest_is_one_clear_error(
     (tmp_path / "bad.csv").write_bytes(content)
     with pytest.raises(DataError, match=message):
         read_manifest(tmp_path / "bad.csv")
+
+
+def test_an_image_in_place_of_the_manifest_is_told_what_is_expected(
+    write: Callable[[Rows], Path], tmp_path: Path
+) -> None:
+    write(ROWS)
+    with pytest.raises(DataError, match=r"a\.png is an image\. Give the manifest: a CSV file"):
+        read_manifest(tmp_path / "a.png")
 
 
 def test_scores_are_the_scorers_own_and_the_table_reads_back(
@@ -142,6 +151,60 @@ def test_many_images_are_scored_in_order_whatever_the_chunks(
         manifest.images, scored.scores["prompt"]
     )
     np.testing.assert_allclose(scored.scores["score"], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("files", [["results.json", "scores.parquet"], ["scores.csv"], ["scorers.json"]])
+def test_a_folder_of_something_else_is_refused_before_scoring(
+    write: Callable[[Rows], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: list[str]
+) -> None:
+    monkeypatch.setattr("prefbench.scorers.registry.load_scorer", lambda *_, **__: pytest.fail("it scored"))
+    manifest, out = read_manifest(write(ROWS)), tmp_path / "out"
+    out.mkdir()
+    for name in files:
+        (out / name).write_text("mine")
+    with pytest.raises(UsageError, match=rf"`prefbench score` did not write \({files[0]}"):
+        score_manifest(manifest, ["mini:clip"], out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == dict.fromkeys(files, "mine")
+
+
+def test_an_earlier_score_folder_is_written_again_and_its_other_files_stay(
+    write: Callable[[Rows], Path], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    manifest, out = read_manifest(write(ROWS)), tmp_path / "out"
+    out.mkdir()
+    for name in ("mini:clip", "mini:aesthetic"):
+        score_manifest(manifest, [name], out, weights={name: str(folders[name])})
+        (out / "notes.txt").write_text("mine")
+    assert set(read_scores(out / "scores.csv")["scorer"]) == {"mini:aesthetic"}
+    assert list(json.loads((out / "scorers.json").read_text())["scorers"]) == ["mini:aesthetic"]
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc takes no folder")
+def test_a_place_that_takes_no_folder_is_refused_before_scoring(write: Callable[[Rows], Path]) -> None:
+    with pytest.raises(UsageError, match="--out /proc/x cannot be written"):
+        score_manifest(read_manifest(write(ROWS)), ["mini:truth"], Path("/proc/x"))
+
+
+@pytest.mark.parametrize("first", [["mini:clip"], []])
+def test_a_prompt_that_a_scorer_cannot_score_is_found_before_the_first_one_runs(
+    write: Callable[[Rows], Path],
+    folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    first: list[str],
+) -> None:
+    monkeypatch.setattr(
+        "prefbench.bench.score_manifest._score_in_chunks", lambda *_: pytest.fail("it scored")
+    )
+    rows = [{"image": "a.png", "prompt": "a small red circle on a white background"}, ROWS[1]]
+    weights = {name: str(folders[name]) for name in first}
+    with pytest.raises(
+        DataError, match=r"row 2: .* not of 'a dog'.* Leave out --scorer mini:truth"
+    ) as caught:
+        score_manifest(read_manifest(write(rows)), [*first, "mini:truth"], tmp_path / "out", weights=weights)
+    assert "electorate" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_last_scorer_stops_before_the_first_one_scores(
@@ -224,6 +287,7 @@ def test_real_images_through_the_real_command(
     )
     assert done.returncode == 0, done.stderr
     assert "scores.csv" in done.stdout
+    assert "\u2501" not in done.stdout  # of a bar
     table = read_scores(tmp_path / "out" / "scores.parquet")
     assert len(table) == 2 * len(rows)
     assert set(table["category"]) == set(rows["style"])
