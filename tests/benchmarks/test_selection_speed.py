@@ -57,6 +57,7 @@ def test_quality_selects_from_a_million_scored_pairs(tmp_path: Path, benchmark: 
     )
 
     def select() -> int:
+        (tmp_path / "reasons.parquet").unlink(missing_ok=True)
         composed = compose(pairs, cfg, cache_dir=tmp_path / "cache")
         write_reasons(composed, tmp_path / "reasons.parquet")
         return len(composed.pairs)
