@@ -231,10 +231,10 @@ def resolve_recipe(
     lora = typed.get("lora_rank", own_rank) is not None
     if lora:
         presets = _presets(method, name, lora=True)
+    presets |= borrowed_constants(presets, typed, name)
     if "electorate" in typed:
         # A tie rule chosen for one electorate is not silently that of another.
         presets.pop("tie_rule", None)
-    presets |= borrowed_constants(presets, typed, name)
     values = {key: constant.value for key, constant in presets.items()} | typed
     sources = {key: "prefbench's default" for key in types}
     sources |= {key: constant.source for key, constant in presets.items()}

@@ -18,8 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from prefbench.bench.reproduce.arms import Arm
 from prefbench.bench.reproduce.comparisons import RESAMPLES, compare_runs
 from prefbench.bench.reproduce.jobs import (
@@ -93,7 +91,7 @@ def collect(
                 resamples=resamples,
             )
         ]
-        stability = _stability_entry(jobs, done, base_scores) if arm.traced else None
+        stability = _stability_entry(jobs, done) if arm.traced else None
         entries.append(_arm_entry(arm, jobs, done) | {"comparisons": comparisons, "stability": stability})
     return {
         "schema": SCHEMA,
@@ -133,9 +131,7 @@ def _arm_entry(arm: Arm, jobs: Sequence[Job], done: Mapping[Path, Done]) -> dict
     }
 
 
-def _stability_entry(
-    jobs: Sequence[Job], done: Mapping[Path, Done], base: pd.DataFrame
-) -> dict[str, Any] | None:
+def _stability_entry(jobs: Sequence[Job], done: Mapping[Path, Done]) -> dict[str, Any] | None:
     """By the reward that the selection read, and by the truth."""
     traces = {job.seed: read_trace(job) for job in jobs if done[job.folder].diverged is None}
     recipe = jobs[0].recipe()
@@ -143,7 +139,7 @@ def _stability_entry(
         return None
     reward = recipe.composition.select_scorer
     judges = [TRUTH] if reward is None else [reward, TRUTH]
-    return spreads(traces, recipe.loop.steps, judges, base)
+    return spreads(traces, recipe.loop.steps, judges)
 
 
 def _sweep_entry(sweep: Sequence[Job], done: Mapping[Path, Done]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ How many checkpoints and prompts is ours. The miniature recipe lowers its learni
 of every arm alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -25,7 +25,8 @@ __all__ = ["PROMPTS", "draw_trace", "export_every", "spreads", "traced_steps"]
 PARTS, FOLLOWED = 10, 5
 """A training is cut into so many parts; the checkpoints at the ends of the last of them are drawn."""
 PROMPTS = 50
-"""The first of the reporting prompts: a mean that moves by the training alone needs no more."""
+"""So many of the reporting prompts, evenly spread: a mean that moves by the training alone needs no more."""
+BASE = "base"
 
 
 def export_every(steps: int) -> int:
@@ -45,11 +46,12 @@ def traced_steps(steps: int) -> list[int]:
 
 
 def draw_trace(suite: Suite, checkpoint: Path, steps: int, out: Path, batch_size: int) -> None:
-    """Draw and score the kept checkpoints of a finished training into the run folder `out`."""
+    """Draw and score the base and the kept checkpoints of a finished training into the run folder `out`."""
     from prefbench.bench.run import score_suite
     from prefbench.reference_trainers.run_folder import export_folder
 
-    specs = {
+    # The base as well: fewer prompts need not be among those on which it was drawn before.
+    specs = {BASE: "miniature"} | {
         _name(step): str(checkpoint if step == steps else export_folder(checkpoint, step))
         for step in traced_steps(steps)
     }
@@ -61,37 +63,32 @@ def _name(step: int) -> str:
     return f"step-{step}"
 
 
-def spreads(
-    traces: Mapping[int, pd.DataFrame], steps: int, judges: Sequence[str], base: pd.DataFrame
-) -> dict[str, Any]:
+def spreads(traces: Mapping[int, pd.DataFrame], steps: int, judges: Sequence[str]) -> dict[str, Any]:
     """What reproduce.json says of one arm.
 
     Args:
-        traces: training seed -> scores table of the kept checkpoints; of the seeds that did not diverge.
+        traces: training seed -> scores table of the base and the kept checkpoints; of the seeds that did not diverge.
         steps: of a training.
         judges: scorers.
-        base: scores table of the base, with the prompts of the traces among its own.
 
     Returns:
-        {"steps", "judges": {scorer: {"means": {seed: [mean of each step]}, "base": mean on the same prompts,
+        {"steps", "prompts", "judges": {scorer: {"means": {seed: [mean of each step]}, "base": mean on the same prompts,
         "over_steps", "over_seeds": None where there are fewer than two}}}.
     """
-    met = traced_steps(steps)
-    prompts = set().union(*(table["prompt_id"] for table in traces.values()))
+    met, any_trace = traced_steps(steps), next(iter(traces.values()))
     found: dict[str, Any] = {}
     for judge in judges:
-        means = {str(seed): _means(table, judge, met) for seed, table in traces.items()}
-        of_base = base[(base["scorer"] == judge) & base["prompt_id"].isin(prompts)]
+        means = {str(seed): _means(table, judge, map(_name, met)) for seed, table in traces.items()}
         ends = [values[-1] for values in means.values()]
         found[judge] = {
             "means": means,
-            "base": float(of_base["score"].mean()),
+            "base": _means(any_trace, judge, [BASE])[0],
             "over_steps": mean(stdev(values) for values in means.values()) if len(met) > 1 else None,
             "over_seeds": stdev(ends) if len(ends) > 1 else None,
         }
-    return {"steps": met, "prompts": len(prompts), "judges": found}
+    return {"steps": met, "prompts": any_trace["prompt_id"].nunique(), "judges": found}
 
 
-def _means(table: pd.DataFrame, judge: str, steps: Sequence[int]) -> list[float]:
+def _means(table: pd.DataFrame, judge: str, checkpoints: Iterable[str]) -> list[float]:
     by_checkpoint = table[table["scorer"] == judge].groupby("checkpoint")["score"].mean()
-    return [float(by_checkpoint[_name(step)]) for step in steps]
+    return [float(by_checkpoint[name]) for name in checkpoints]

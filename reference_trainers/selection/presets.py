@@ -56,8 +56,7 @@ def borrowed_constants(
         borrow(*_OWNERS[select])
     labels, own_labels = chosen("labels", "human")
     if labels in AGGREGATIONS and not own_labels:
-        # Nor is a tie rule: it was chosen for the electorate that stands beside it.
-        borrow("balanced_dpo", () if "electorate" in given else _LABELS)
+        borrow("balanced_dpo", _LABELS)
     if chosen("control", "none")[0] == "margin" and "select_scorer" not in presets:
         borrow("fifa", _MARGIN)
     return found

@@ -25,7 +25,10 @@ def check_out(path: Path) -> None:
         raise UsageError(f"--out {path} must be the name of a .parquet file, such as {path.stem}.parquet.")
     if path.exists():
         raise UsageError(f"--out {path} is there already. Give another name, or delete it to make it anew.")
-    check_out_folder(path.parent)
+    try:
+        check_out_folder(path.parent)
+    except UsageError:
+        raise UsageError(f"--out {path} cannot be written: nothing can be put into {path.parent}.") from None
 
 
 def _spread(values: np.ndarray, kept: np.ndarray) -> np.ndarray:

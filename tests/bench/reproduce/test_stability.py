@@ -27,16 +27,13 @@ def table(means: dict[str, float]) -> pd.DataFrame:
 def test_spreads_by_hand() -> None:
     """Steps 1, 2, 3 of seed 0 score 1, 2, 3 (deviation 1), of seed 1 score 1, 1, 5 (mean 7/3, deviation sqrt(16/3)).
 
-    Ends are 3 and 5: deviation sqrt(2). The base's third prompt is not among those of the traces.
+    Ends are 3 and 5: deviation sqrt(2).
     """
     traces = {
-        0: table({"step-1": 1, "step-2": 2, "step-3": 3}),
-        1: table({"step-1": 1, "step-2": 1, "step-3": 5}),
+        0: table({"base": 0.5, "step-1": 1, "step-2": 2, "step-3": 3}),
+        1: table({"base": 0.5, "step-1": 1, "step-2": 1, "step-3": 5}),
     }
-    third = pd.DataFrame(
-        [("base", "c", "truth", 100.0)], columns=["checkpoint", "prompt_id", "scorer", "score"]
-    )
-    found = spreads(traces, 3, ["truth"], pd.concat([table({"base": 0.5}), third]))
+    found = spreads(traces, 3, ["truth"])
     assert (found["steps"], found["prompts"]) == ([1, 2, 3], 2)
     judged = found["judges"]["truth"]
     assert judged["means"] == {"0": [1, 2, 3], "1": [1, 1, 5]}
@@ -46,7 +43,7 @@ def test_spreads_by_hand() -> None:
 
 
 def test_one_seed_and_one_step_have_no_spread() -> None:
-    found = spreads({0: table({"step-1": 1})}, 1, ["truth"], table({"base": 1}))["judges"]["truth"]
+    found = spreads({0: table({"base": 1, "step-1": 1})}, 1, ["truth"])["judges"]["truth"]
     assert (found["over_steps"], found["over_seeds"]) == (None, None)
 
 
