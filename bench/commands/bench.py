@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["bench_command", "pairs_option"]
+__all__ = ["bench_command"]
 
 
 def bench_command(
@@ -48,11 +48,12 @@ def bench_command(
         --checkpoint dpo=unet:mhdang/dpo-sd1.5-text2image-v1@stable-diffusion-v1-5/stable-diffusion-v1-5 --out
         run
     """
+    from prefbench.bench.named_values import named_values
     from prefbench.bench.suite import load_suite, with_limit
 
     chosen = with_limit(load_suite(suite), limit)
-    checkpoints = pairs_option("--checkpoint", "NAME=SPEC", checkpoint)
-    own_weights = pairs_option("--weights", "SCORER=PATH", weights or [])
+    checkpoints = named_values("--checkpoint", "NAME=SPEC", checkpoint)
+    own_weights = named_values("--weights", "SCORER=PATH", weights or [])
 
     # After the cheap errors: these import torch.
     from rich.console import Console
@@ -83,24 +84,3 @@ def bench_command(
         )
     print_results(console, results)
     console.print(f"\nReport: {out / REPORT}", soft_wrap=True, highlight=False, markup=False)
-
-
-def pairs_option(option: str, form: str, values: list[str]) -> dict[str, str]:
-    """`NAME=VALUE` options as a dict, in order.
-
-    Raises:
-        UsageError: no "=", an empty side, spaces around the name, or a name given twice.
-    """
-    from prefbench.bench.exceptions import UsageError
-
-    pairs: dict[str, str] = {}
-    for text in values:
-        name, _, value = text.partition("=")
-        if not name.strip() or not value.strip():
-            raise UsageError(f"{option} {text!r} is not of the form {form}.")
-        if name != name.strip():
-            raise UsageError(f"{option} {text!r}: the name has spaces around it. Write {name.strip()!r}.")
-        if name in pairs:
-            raise UsageError(f"{option} names {name!r} twice. Names must differ.")
-        pairs[name] = value
-    return pairs

@@ -60,8 +60,10 @@ def score_command(
     from rich.console import Console
 
     from prefbench.bench.device import resolve_device
+    from prefbench.bench.image_manifest import read_manifest
+    from prefbench.bench.named_values import named_values
     from prefbench.bench.progress import shown_on
-    from prefbench.bench.score_manifest import read_manifest, score_manifest
+    from prefbench.bench.score_manifest import score_manifest
 
     console = Console()
     checked = read_manifest(manifest)
@@ -70,8 +72,8 @@ def score_command(
             checked,
             scorer,
             out,
-            weights=_pairs(weights, "--weights"),
-            architectures=_pairs(architecture, "--architecture"),
+            weights=named_values("--weights", "SCORER=PATH", weights or []),
+            architectures=named_values("--architecture", "SCORER=FILE", architecture or []),
             batch_size=batch_size,
             device=resolve_device(device),
             stages=stages,
@@ -92,18 +94,3 @@ def _print_summary(console: "Console", scored: "ScoredManifest") -> None:
         numbers = [f"{value:.4f}" for value in (rows.mean(), rows.min(), rows.max())]
         table.add_row(str(name), str(len(rows)), *numbers, "prompt-blind" if cut is None else str(cut))
     console.print(table)
-
-
-def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
-    """["NAME=PATH", ...] as a dict."""
-    from prefbench.bench.exceptions import UsageError
-
-    pairs: dict[str, str] = {}
-    for value in values or []:
-        name, equals, path = value.partition("=")
-        if not name or not equals or not path:
-            raise UsageError(f"{option} {value!r} is not SCORER=PATH. Write e.g. {option} pickscore=folder.")
-        if name in pairs:
-            raise UsageError(f"{option} is given twice for {name!r}. Give it once.")
-        pairs[name] = path
-    return pairs

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Literal
 
 from prefbench.bench.exceptions import UsageError
+from prefbench.bench.named_values import named_values
 from prefbench.bench.registry import unknown_name
 
 __all__ = ["AGGREGATIONS", "SELECTIONS", "Composition", "Keep", "parse_keep"]
@@ -133,16 +134,8 @@ class Composition:
     @property
     def local_weights(self) -> dict[str, str]:
         """Scorer -> path of its weights."""
-        found: dict[str, str] = {}
-        for part in (self.weights or "").split(",") if self.weights is not None else ():
-            name, sign, path = (text.strip() for text in part.partition("="))
-            if not (name and sign and path) or name in found:
-                raise UsageError(
-                    f"weights = {self.weights!r}: each is SCORER=PATH, each scorer once, separated by commas. Example: "
-                    "--weights pickscore=models/pickscore"
-                )
-            found[name] = path
-        return found
+        texts = [] if self.weights is None else self.weights.split(",")
+        return named_values("weights", "SCORER=PATH", [text.strip() for text in texts])
 
     @property
     def label_scorers(self) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from prefbench.bench.commands.bench import bench_command, pairs_option
+from prefbench.bench.commands.bench import bench_command
 from prefbench.bench.commands.report import report_command
 from prefbench.bench.exceptions import UsageError
+from prefbench.bench.named_values import named_values
 
 pytestmark = pytest.mark.usefixtures("toy_plugin")
 
@@ -44,7 +45,7 @@ def test_bench_ends_with_the_table_and_the_path_of_the_report_and_its_bars_go_to
 
 
 def test_pairs_keep_their_order_and_an_equals_sign_in_the_value() -> None:
-    assert list(pairs_option("--checkpoint", "NAME=SPEC", ["b=x", "a=lora:y=1@z"]).items()) == [
+    assert list(named_values("--checkpoint", "NAME=SPEC", ["b=x", "a=lora:y=1@z"]).items()) == [
         ("b", "x"),
         ("a", "lora:y=1@z"),
     ]
@@ -64,4 +65,4 @@ def test_pairs_keep_their_order_and_an_equals_sign_in_the_value() -> None:
 )
 def test_a_faulty_pair_is_refused(values: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        pairs_option("--checkpoint", "NAME=SPEC", values)
+        named_values("--checkpoint", "NAME=SPEC", values)

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from prefbench.bench.checkpoints.image_folder import ImageFolderCheckpoint
 from prefbench.bench.cli import app
+from prefbench.bench.image_manifest import read_manifest
 from prefbench.bench.prompts.own_file import read_own_prompts
-from prefbench.bench.score_manifest import read_manifest
 from prefbench.bench.suite import load_suite
 
 TEXT = (Path(__file__).parents[2] / "docs" / "inputs.md").read_text(encoding="utf-8")

@@ -15,7 +15,8 @@ from PIL import Image
 
 from prefbench.bench.commands.score import score_command
 from prefbench.bench.exceptions import DataError, MissingWeightsError, UsageError
-from prefbench.bench.score_manifest import read_manifest, score_manifest
+from prefbench.bench.image_manifest import read_manifest
+from prefbench.bench.score_manifest import score_manifest
 from prefbench.bench.scores_table import read_scores
 from prefbench.scorers.registry import load_scorer
 
@@ -249,7 +250,7 @@ def test_a_bad_request_is_refused_by_name(
 def test_weights_without_name_or_path_are_refused(
     write: Callable[[Rows], Path], tmp_path: Path, value: str
 ) -> None:
-    with pytest.raises(UsageError, match="is not SCORER=PATH"):
+    with pytest.raises(UsageError, match="is not of the form SCORER=PATH"):
         score_command(write(ROWS), ["mini:clip"], tmp_path / "out", weights=[value])
 
 

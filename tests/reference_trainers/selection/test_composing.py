@@ -115,7 +115,7 @@ def test_local_weights_are_used_and_refused_where_nothing_scores_with_them(grey_
     np.testing.assert_array_equal(*scores)
     with pytest.raises(UsageError, match="nothing here scores with pickscore. Scorers in use: mini:clip"):
         compose(pairs, Composition(labels="scorer:mini:clip", weights="pickscore=x"), cache_dir=cache)
-    with pytest.raises(UsageError, match="each is SCORER=PATH"):
+    with pytest.raises(UsageError, match="weights 'x' is not of the form SCORER=PATH"):
         Composition(labels="scorer:mini:clip", weights="x")
 
 

@@ -1,0 +1,26 @@
+"""`NAME=VALUE` as options and settings write it."""
+
+from collections.abc import Sequence
+
+from prefbench.bench.exceptions import UsageError
+
+__all__ = ["named_values"]
+
+
+def named_values(option: str, form: str, values: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` options as a dict, in order.
+
+    Raises:
+        UsageError: no "=", an empty side, spaces around the name, or a name given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in values:
+        name, _, value = text.partition("=")
+        if not name.strip() or not value.strip():
+            raise UsageError(f"{option} {text!r} is not of the form {form}.")
+        if name != name.strip():
+            raise UsageError(f"{option} {text!r}: the name has spaces around it. Write {name.strip()!r}.")
+        if name in pairs:
+            raise UsageError(f"{option} names {name!r} twice. Names must differ.")
+        pairs[name] = value
+    return pairs
