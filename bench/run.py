@@ -148,6 +148,9 @@ def _drawn_and_scored(
     store = ImageStore(out / IMAGES)
     _generate(work, ledger, store, batch_size, stages)
     texts = {prompt.id: prompt.text for prompt in work.prompts}
+    from prefbench.scorers.dual_encoder import EmbeddingStore
+
+    embeddings = EmbeddingStore(judge.tower for judge in work.judges.values())
     for name, judge in work.judges.items():
         total = len(wanted_scores(judge.fingerprint, ledger, texts))
         with stages(f"score {name}", total, "images") as advance:
@@ -158,6 +161,7 @@ def _drawn_and_scored(
                 prompts=texts,
                 weights=work.weights,
                 device=work.device,
+                embeddings=embeddings,
                 advance=advance,
             )
         release_memory(work.device)

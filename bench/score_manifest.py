@@ -15,6 +15,10 @@ from prefbench.bench.image_manifest import Manifest
 from prefbench.bench.progress import Stages, silent
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.score_folder import check_score_folder, write_score_folder
+from prefbench.bench.store.keys import canonical_sha256
+from prefbench.bench.store.measure_cache import MeasureCache
+from prefbench.bench.user_cache import cache_folder
+from prefbench.scorers.fingerprint import sha256_of_file
 
 if TYPE_CHECKING:
     from prefbench.scorers.protocol import Scorer
@@ -35,6 +39,8 @@ class ScoredManifest:
     scorers: dict[str, dict[str, Any]]
     """Scorer -> its description, with identity, fingerprint and number of truncated prompts (None:
     prompt-blind)."""
+    kept: dict[str, int]
+    """Scorer -> how many of its scores were known from an earlier, perhaps interrupted, call."""
 
 
 def score_manifest(
@@ -49,6 +55,9 @@ def score_manifest(
     stages: Stages = silent,
 ) -> ScoredManifest:
     """Score every row with every scorer and write `scores.csv`, `scores.parquet` and `scorers.json` to `out`.
+
+    Scores are kept in the user's cache as they come, by file content, prompt and fingerprint: after a kill the same call
+    goes on where it was, and what was scored once is not scored again.
 
     Args:
         manifest: from `read_manifest`.
@@ -82,21 +91,29 @@ def score_manifest(
         _check_prompts(scorer, name, manifest)
         return scorer
 
+    from prefbench.scorers.dual_encoder import EmbeddingStore, SharesEmbeddings, tower_of
+
     # With several scorers each is loaded twice: missing weights of the last one must not show after hours.
+    towers = []
     for name in scorers if len(scorers) > 1 else ():
-        load(name)
+        towers.append(tower_of(load(name)))
         gc.collect()
-    tables, descriptions = [], {}
-    for name in scorers:
-        scorer = load(name)
-        with stages(name, len(prompts), "images") as advance:
-            scores = _score_in_chunks(scorer, manifest.images, prompts, advance)
-        cut = None if scorer.info.prompt_blind else int(scorer.truncated(list(dict.fromkeys(prompts))).sum())
-        descriptions[name] = {**scorer.info.as_dict(), "truncated_prompts": cut}
-        tables.append(manifest.frame.assign(scorer=name, score=scores))
-        del scorer
-        gc.collect()
-    scored = ScoredManifest(pd.concat(tables, ignore_index=True), descriptions)
+    embeddings = EmbeddingStore(towers)
+    tables, descriptions, kept = [], {}, {}
+    contents = [""] * len(prompts)
+    with MeasureCache(cache_folder()) as cache:
+        for name in scorers:
+            scorer = load(name)
+            if isinstance(scorer, SharesEmbeddings):
+                scorer.embeddings = embeddings
+            with stages(name, len(prompts), "images") as advance:
+                scores, kept[name] = _score_in_chunks(scorer, manifest, contents, cache, advance)
+            cut = None if scorer.info.prompt_blind else int(scorer.truncated(list(set(prompts))).sum())
+            descriptions[name] = {**scorer.info.as_dict(), "truncated_prompts": cut}
+            tables.append(manifest.frame.assign(scorer=name, score=scores))
+            del scorer
+            gc.collect()
+    scored = ScoredManifest(pd.concat(tables, ignore_index=True), descriptions, kept)
     write_score_folder(scored.scores, scored.scorers, out)
     return scored
 
@@ -116,23 +133,58 @@ def _check_prompts(scorer: "Scorer", name: str, manifest: Manifest) -> None:
 
 
 def _score_in_chunks(
-    scorer: "Scorer", images: Sequence[Path], prompts: Sequence[str], advance: Callable[[int], None]
-) -> np.ndarray:
-    parts = []
+    scorer: "Scorer",
+    manifest: Manifest,
+    contents: list[str],
+    cache: MeasureCache,
+    advance: Callable[[int], None],
+) -> tuple[np.ndarray, int]:
+    """Scores of all rows, and how many of them were known before; what is fresh is kept as it comes.
+
+    `contents` holds the sha256 of each image file; empty ones are filled in.
+    """
+    images, prompts = manifest.images, manifest.frame["prompt"].tolist()
+    parts: list[float] = []
+    found = 0
     start, size = 0, scorer.batch_size
     while start < len(images):
         began = time.monotonic()
-        chunk = slice(start, start + size)
-        try:
-            part = scorer.score(images[chunk], prompts[chunk])
-        except DataError as error:
-            raise _with_row(error, images, start) from error
-        parts.append(part)
-        advance(len(part))
+        rows = range(start, min(start + size, len(images)))
+        for row in rows:
+            contents[row] = contents[row] or _sha256(images[row], row)
+        keys = [_key(contents[row], prompts[row], scorer.info.fingerprint) for row in rows]
+        known = cache.get(keys)
+        found += sum(key in known for key in keys)
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
+        if missing:
+            try:
+                fresh = scorer.score(
+                    [images[row] for row in missing.values()], [prompts[row] for row in missing.values()]
+                )
+            except DataError as error:
+                raise _with_row(error, images, start) from error
+            known |= dict(zip(missing, map(float, fresh), strict=True))
+            cache.put({key: known[key] for key in missing})
+        parts += [known[key] for key in keys]
+        advance(len(rows))
         start += size
         if time.monotonic() - began < QUICK_S:
             size *= 2
-    return np.concatenate(parts)
+    return np.array(parts), found
+
+
+def _key(content: str, prompt: str, fingerprint: str) -> str:
+    """Of one score: what is in the file x prompt x the scorer's fingerprint."""
+    return canonical_sha256({"file": content, "prompt": prompt, "fingerprint": fingerprint})
+
+
+def _sha256(image: Path, row: int) -> str:
+    try:
+        return sha256_of_file(image)
+    except OSError as error:
+        raise DataError(
+            f"Row {row + 1} of the manifest: image {image} cannot be read any more ({error.strerror}). Nothing was written."
+        ) from error
 
 
 def _with_row(error: DataError, images: Sequence[Path], start: int) -> DataError:

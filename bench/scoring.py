@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from prefbench.bench.registry import unknown_name
 from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.keys import score_key
 from prefbench.bench.store.ledger import Ledger, ScoreRow
+
+if TYPE_CHECKING:
+    from prefbench.scorers.dual_encoder import EmbeddingStore
 
 __all__ = ["Judge", "check_weights", "meet_judge", "score_missing"]
 
@@ -38,6 +41,8 @@ class Judge:
     fingerprint: str
     info: dict[str, Any]
     """Its entry in results.json, without the role."""
+    tower: str | None = None
+    """Hash of its image tower, where its embeddings can be shared."""
 
 
 def check_weights(scorers: Sequence[str], weights: Mapping[str, str]) -> None:
@@ -65,6 +70,7 @@ def meet_judge(name: str, prompts: Sequence[str], weights: Mapping[str, str], de
         MissingWeightsError: weights that are absent or do not fit.
         DataError: a prompt that this scorer cannot score.
     """
+    from prefbench.scorers.dual_encoder import tower_of
     from prefbench.scorers.protocol import ChecksPrompts
     from prefbench.scorers.registry import load_scorer
 
@@ -78,7 +84,7 @@ def meet_judge(name: str, prompts: Sequence[str], weights: Mapping[str, str], de
             ) from error
     info = {field: getattr(scorer.info, field) for field in INFO_FIELDS}
     cut = None if scorer.info.prompt_blind else int(np.sum(scorer.truncated(prompts)))
-    return Judge(name, scorer.info.fingerprint, {**info, "name": name, "truncated": cut})
+    return Judge(name, scorer.info.fingerprint, {**info, "name": name, "truncated": cut}, tower_of(scorer))
 
 
 def score_missing(
@@ -89,6 +95,7 @@ def score_missing(
     prompts: Mapping[str, str],
     weights: Mapping[str, str],
     device: str,
+    embeddings: "EmbeddingStore | None" = None,
     advance: Callable[[int], None],
 ) -> None:
     """Score every sample of the ledger that has no score of this fingerprint.
@@ -100,12 +107,14 @@ def score_missing(
         prompts: id -> text.
         weights: as in `meet_judge`.
         device: a torch device.
+        embeddings: what scorers of this run have in common.
         advance: called with the number of scores that are done, those found first.
 
     Raises:
         DataError: a score that is not finite, or the scorer changed since it was met.
         LedgerError: an image that is listed is gone or changed.
     """
+    from prefbench.scorers.dual_encoder import SharesEmbeddings
     from prefbench.scorers.registry import load_scorer
 
     wanted = wanted_scores(judge.fingerprint, ledger, prompts)
@@ -120,6 +129,8 @@ def score_missing(
         raise DataError(
             f"Scorer {judge.name!r} changed while the run was going on: its weights were replaced. Run again."
         )
+    if isinstance(scorer, SharesEmbeddings):
+        scorer.embeddings = embeddings
     for start in range(0, len(missing), CHUNK):
         chunk = missing[start : start + CHUNK]
         images = [store.read(image, pixels[image]) for _, image, _ in chunk]

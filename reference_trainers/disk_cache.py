@@ -11,7 +11,6 @@ by which image files become pixels and the sha256 of the data, so encodings of a
 import hashlib
 import itertools
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,20 +28,11 @@ from prefbench.reference_trainers.shard_store import ShardStore
 from prefbench.reference_trainers.trained_unet import weights_sha256
 from prefbench.scorers.image_io import DECODE_RULE
 
-__all__ = ["DiskCache", "cache_folder", "encoding_fingerprint"]
+__all__ = ["DiskCache", "encoding_fingerprint"]
 
 FORMAT = 1
 CHUNKS_A_SHARD = 8
 DISK_SHARE = 0.95
-
-
-def cache_folder(given: str | None) -> Path:
-    """`given`, else $PREFBENCH_CACHE, else prefbench/ in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
-    if given is not None:
-        return Path(given).expanduser()
-    if own := os.environ.get("PREFBENCH_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefbench"
 
 
 def encoding_fingerprint(backbone: Backbone, data_sha256: str, resolution: int) -> dict[str, Any]:

@@ -18,9 +18,9 @@ import torch
 
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.out_folder import check_out
+from prefbench.bench.user_cache import cache_folder
 from prefbench.reference_trainers.backbones.backbone import Backbone
 from prefbench.reference_trainers.backbones.opening import is_local, open_backbone
-from prefbench.reference_trainers.disk_cache import cache_folder
 from prefbench.reference_trainers.loop_config import LoopConfig
 from prefbench.reference_trainers.preferences.decoding import check_images
 from prefbench.reference_trainers.preferences.labelled_pairs import PreferencePairs

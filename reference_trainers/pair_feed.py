@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from prefbench.bench.exceptions import UsageError
+from prefbench.bench.user_cache import cache_folder
 from prefbench.reference_trainers.backbones.backbone import Backbone, Posterior
-from prefbench.reference_trainers.disk_cache import DiskCache, cache_folder
+from prefbench.reference_trainers.disk_cache import DiskCache
 from prefbench.reference_trainers.draws import Draws, MicroBatch
 from prefbench.reference_trainers.encodings import EncodingPlan, Encodings, ImageRef
 from prefbench.reference_trainers.memory_cache import MemoryCache

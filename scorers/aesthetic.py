@@ -22,6 +22,7 @@ Upstream: LAION-AI/aesthetic-predictor@6d122ad (v1), christophschuhmann/improved
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ from prefbench.bench.atomic import write_bytes, write_json
 from prefbench.bench.exceptions import MissingWeightsError
 from prefbench.bench.registry import unknown_name
 from prefbench.scorers.aesthetic_head import affine_head, fold_head
-from prefbench.scorers.batching import score_in_batches
 from prefbench.scorers.clip import MODELS
+from prefbench.scorers.dual_encoder import EmbeddingStore, score_embeddings
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
@@ -49,6 +50,7 @@ from prefbench.scorers.open_clip_tower import (
     half_bytes,
     image_features,
     read_architecture,
+    tower_fingerprint,
 )
 from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, resize_and_center_crop, to_pixels
 from prefbench.scorers.protocol import ImageSource
@@ -140,7 +142,9 @@ class Aesthetic:
     network: AestheticNetwork
     info: ScorerInfo
     image_size: int
+    tower: str
     batch_size: int = 16
+    embeddings: EmbeddingStore | None = None
 
     def open_image(self, image: ImageSource) -> Image:
         """Decoded, resized and cut to S x S."""
@@ -156,15 +160,18 @@ class Aesthetic:
 
     def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
         """See `Scorer.score`; the prompts are not read."""
-        return score_in_batches(
+        weight, bias = self.network.weight.float().cpu(), self.network.bias.float().cpu()
+        return score_embeddings(
             images,
             prompts,
             scorer=self.info.name,
-            network=self.network,
+            network=self.network.visual,
             batch_size=self.batch_size,
             open_image=self.open_image,
             to_pixels=to_pixels,
-            forward=forward,
+            embed_images=partial(image_features, self.network.visual),
+            kept=self.embeddings and self.embeddings.of(self.tower),
+            product=lambda image: affine_head(image, weight, bias),
         )
 
 
@@ -204,7 +211,8 @@ def load(
     place(network, device, "float32")
     place(network.visual, device, dtype)
     info = _info(name, base, variant, config, (head_path, tower_path), dtype)
-    return Aesthetic(network, info, image_size=config["vision_cfg"]["image_size"])
+    tower_hash = tower_fingerprint(info.identity, info.identity["weights"]["tower"], config)
+    return Aesthetic(network, info, config["vision_cfg"]["image_size"], tower_hash)
 
 
 def _info(

@@ -1,8 +1,9 @@
 """Scoring lists in batches: images are made ready by several threads, beside a GPU while it works on the batch before."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,10 +15,18 @@ from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.scorers.image_io import image_name
 from prefbench.scorers.protocol import ImageSource
 
-__all__ = ["check_pairs", "score_in_batches"]
+__all__ = ["Movable", "check_pairs", "score_in_batches"]
 
 MOST_THREADS = 8
 """Images made ready at once, at most: enough for a GPU, and each holds a whole picture in memory."""
+
+
+class Movable(Protocol):
+    """A tensor, or what holds tensors for one batch."""
+
+    def to(self, *, device: torch.device, dtype: torch.dtype) -> Any:
+        """The same on another device, floating-point values in another dtype."""
+        ...
 
 
 def check_pairs(images: Sequence[ImageSource], prompts: Sequence[str], scorer: str) -> None:
@@ -50,11 +59,11 @@ def score_in_batches(
     network: nn.Module,
     batch_size: int,
     open_image: Callable[[ImageSource], Image],
-    to_pixels: Callable[[Sequence[Image]], Tensor],
-    tokenize: Callable[[Sequence[str]], Tensor] | None = None,
+    to_pixels: Callable[[Sequence[Image]], Movable],
+    tokenize: Callable[[Sequence[str]], Tensor],
     forward: Callable[..., Tensor],
 ) -> NDArray[np.float64]:
-    """Scores of N pairs, in order.
+    """Scores of N pairs, in order, by a network that reads image and text together.
 
     Args:
         images: N of them.
@@ -64,21 +73,62 @@ def score_in_batches(
         batch_size: pairs at once.
         open_image: what Pillow does: decode, resize; called by several threads. No torch in it: its threads would
             have threads of their own, which stand in the way of the network's.
-        to_pixels: B opened images -> float32 (B, 3, H, W), on the CPU.
-        tokenize: B prompts -> tokens (B, ...), on the CPU; None for a scorer that reads no prompt.
-        forward: (network, pixels, tokens) -> (B,), float32 or wider; without `tokenize` (network, pixels).
+        to_pixels: B opened images -> float32 (B, 3, H, W), on the CPU; or an object of its own where images differ in
+            size.
+        tokenize: B prompts -> tokens (B, ...), on the CPU.
+        forward: (network, pixels, tokens) -> (B,), float32 or wider.
 
     Returns: float64 (N,).
 
     Raises: DataError as `check_pairs`, or naming the first image whose score is not finite.
     """
     check_pairs(images, prompts, scorer)
+    parameter = next(network.parameters())
+
+    def score_rows(pixels: Any, rows: slice) -> Tensor:
+        return forward(network, pixels, tokenize(prompts[rows]).to(parameter.device))
+
+    scores = torch.cat(
+        list(
+            in_batches(
+                images,
+                scorer=scorer,
+                network=network,
+                batch_size=batch_size,
+                open_image=open_image,
+                to_pixels=to_pixels,
+                forward=score_rows,
+            )
+        )
+    )
+    return finite_scores(scores, images, prompts, scorer)
+
+
+def in_batches(
+    images: Sequence[ImageSource],
+    *,
+    scorer: str,
+    network: nn.Module,
+    batch_size: int,
+    open_image: Callable[[ImageSource], Image],
+    to_pixels: Callable[[Sequence[Image]], Movable],
+    forward: Callable[[Any, slice], Tensor],
+) -> Iterator[Tensor]:
+    """What a network makes of N images, a batch at a time, in order, on the CPU; arguments as of `score_in_batches`.
+
+    Args:
+        images: N of them.
+        scorer: name for messages.
+        network: put into eval mode.
+        batch_size: images at once.
+        open_image: see above.
+        to_pixels: see above.
+        forward: (pixels on the network's device and in its dtype, rows of the batch) -> (B, ...).
+    """
     if batch_size < 1:
         raise UsageError(f"Scorer {scorer}: batch_size is {batch_size}; it must be at least 1.")
     network.eval()
     parameter = next(network.parameters())
-    starts = range(0, len(images), batch_size)
-    scores = np.empty(len(images), dtype=np.float64)
     # Decoding and resizing are most of the work beside the network, and Pillow does them without the interpreter lock.
     # Beside a GPU the next batch is made ready while the network works; on a CPU the network has all the cores, and a
     # thread that takes one of them makes its threads wait for one another, so this comes between the batches, on all.
@@ -92,24 +142,28 @@ def score_in_batches(
             return [pool.submit(open_image, image) for image in images[start : start + batch_size]]
 
         upcoming = submit(0)
-        for start in starts:
+        for start in range(0, len(images), batch_size):
             opened = [future.result() for future in upcoming]
             stop = start + batch_size
             if ahead:
                 upcoming = submit(stop)
-            pixels = to_pixels(opened)
-            tokens = [] if tokenize is None else [tokenize(prompts[start:stop]).to(parameter.device)]
-            batch = forward(network, pixels.to(device=parameter.device, dtype=parameter.dtype), *tokens)
-            scores[start:stop] = batch.double().cpu().numpy()
+            pixels = to_pixels(opened).to(device=parameter.device, dtype=parameter.dtype)
+            yield forward(pixels, slice(start, stop)).cpu()
             if not ahead:
                 upcoming = submit(stop)
-    broken = np.flatnonzero(~np.isfinite(scores))
+
+
+def finite_scores(
+    scores: Tensor, images: Sequence[ImageSource], prompts: Sequence[str], scorer: str
+) -> NDArray[np.float64]:
+    """The scores (N,) as float64. Raises DataError that names the first image whose score is not finite."""
+    values: NDArray[np.float64] = scores.double().cpu().numpy()
+    broken = np.flatnonzero(~np.isfinite(values))
     if broken.size:
         index = int(broken[0])
         raise DataError(
-            f"Scorer {scorer} gave {scores[index]} for {image_name(images[index], index)} (item {index} of "
-            f"{len(images)}, "
-            f"{broken.size} not finite in all), prompt {prompts[index][:80]!r}. "
+            f"Scorer {scorer} gave {values[index]} for {image_name(images[index], index)} (item {index} of "
+            f"{len(images)}, {broken.size} not finite in all), prompt {prompts[index][:80]!r}. "
             "A score must be finite: check the weights, or use dtype float32."
         )
-    return scores
+    return values

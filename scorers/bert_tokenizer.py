@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from prefbench.bench.exceptions import MissingWeightsError
 
-__all__ = ["EXTRA_TOKENS", "VOCABULARY_FILE", "build_tokenizer"]
+__all__ = ["EXTRA_TOKENS", "SPECIAL_TOKENS", "VOCABULARY_FILE", "build_tokenizer"]
 
 VOCABULARY_FILE = "vocab.txt"
 # ImageReward models/BLIP/blip.py `init_tokenizer`: [DEC] as bos_token, [ENC] as an additional one [CODE].

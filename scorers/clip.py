@@ -21,6 +21,7 @@ SalesforceAIResearch/DiffusionDPO (letterbox).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -33,13 +34,14 @@ from PIL.Image import Image
 from torch import Tensor
 
 from prefbench.bench.registry import unknown_name
-from prefbench.scorers.batching import score_in_batches
+from prefbench.scorers.dual_encoder import EmbeddingStore, score_embeddings
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
 from prefbench.scorers.open_clip_tower import (
     WEIGHT_FILES,
     build_clip,
+    cosine,
     image_features,
     load_clip,
     open_tokenizer,
@@ -48,6 +50,7 @@ from prefbench.scorers.open_clip_tower import (
     text_features,
     tokenizer_identity,
     too_long,
+    tower_fingerprint,
 )
 from prefbench.scorers.preprocess import (
     CLIP_MEAN,
@@ -152,7 +155,7 @@ def forward(network: CLIP, pixels: Tensor, tokens: Tensor) -> Tensor:
 
     Returns: float32 (B,).
     """
-    return (image_features(network.visual, pixels) * text_features(network, tokens)).sum(dim=-1)
+    return cosine(image_features(network.visual, pixels), text_features(network, tokens))
 
 
 @dataclass
@@ -164,7 +167,9 @@ class CLIPScore:
     info: ScorerInfo
     form: Form
     image_size: int
+    tower: str
     batch_size: int = 16
+    embeddings: EmbeddingStore | None = None
 
     def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
         """B images -> normalised float32 (B, 3, S, S)."""
@@ -196,11 +201,11 @@ class CLIPScore:
     def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
         """See `Scorer.score`."""
 
-        def scaled(network: CLIP, pixels: Tensor, tokens: Tensor) -> Tensor:
-            cosine = forward(network, pixels, tokens)
-            return self.form.scale * (cosine.clamp(min=0) if self.form.clamp else cosine)
+        def scaled(image: Tensor, text: Tensor) -> Tensor:
+            agreement = cosine(image, text)
+            return self.form.scale * (agreement.clamp(min=0) if self.form.clamp else agreement)
 
-        return score_in_batches(
+        return score_embeddings(
             images,
             prompts,
             scorer=self.info.name,
@@ -208,8 +213,11 @@ class CLIPScore:
             batch_size=self.batch_size,
             open_image=self.open_image,
             to_pixels=self.to_pixels,
+            embed_images=partial(image_features, self.network.visual),
+            kept=self.embeddings and self.embeddings.of(self.tower),
             tokenize=self.tokenize,
-            forward=scaled,
+            embed_texts=partial(text_features, self.network),
+            product=scaled,
         )
 
 
@@ -245,7 +253,8 @@ def load(
     place(network, device, dtype)
     tokenizer = open_tokenizer(config, folder, name)
     info = _info(name, config, tokenizer, path, dtype)
-    return CLIPScore(network, tokenizer, info, form, image_size=config["vision_cfg"]["image_size"])
+    tower = tower_fingerprint(info.identity, info.identity["weights"], config)
+    return CLIPScore(network, tokenizer, info, form, config["vision_cfg"]["image_size"], tower)
 
 
 def _info(

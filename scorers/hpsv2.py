@@ -18,6 +18,7 @@ Upstream: tgxs002/HPSv2 1.2.0, hpsv2/img_score.py and src/open_clip/transform.py
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,14 @@ from PIL.Image import Image
 from torch import Tensor
 
 from prefbench.bench.registry import unknown_name
-from prefbench.scorers.batching import score_in_batches
+from prefbench.scorers.dual_encoder import EmbeddingStore, score_embeddings
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
 from prefbench.scorers.open_clip_tower import (
     WEIGHT_FILES,
     build_clip,
+    cosine,
     image_features,
     load_clip,
     open_tokenizer,
@@ -45,6 +47,7 @@ from prefbench.scorers.open_clip_tower import (
     text_features,
     tokenizer_identity,
     too_long,
+    tower_fingerprint,
 )
 from prefbench.scorers.preprocess import CLIP_MEAN, CLIP_STD, letterbox, normalise
 from prefbench.scorers.protocol import ImageSource
@@ -90,7 +93,7 @@ def forward(network: CLIP, pixels: Tensor, tokens: Tensor) -> Tensor:
 
     Returns: float32 (B,).
     """
-    return (image_features(network.visual, pixels) * text_features(network, tokens)).sum(dim=-1)
+    return cosine(image_features(network.visual, pixels), text_features(network, tokens))
 
 
 @dataclass
@@ -102,7 +105,9 @@ class HPSv2:
     info: ScorerInfo
     image_size: int
     antialias: bool
+    tower: str
     batch_size: int = 16
+    embeddings: EmbeddingStore | None = None
 
     def preprocess(self, images: Sequence[ImageSource]) -> Tensor:
         """B images -> normalised float32 (B, 3, S, S); padding becomes the normalised black."""
@@ -124,7 +129,7 @@ class HPSv2:
 
     def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
         """See `Scorer.score`."""
-        return score_in_batches(
+        return score_embeddings(
             images,
             prompts,
             scorer=self.info.name,
@@ -132,8 +137,11 @@ class HPSv2:
             batch_size=self.batch_size,
             open_image=open_rgb,
             to_pixels=self.to_pixels,
+            embed_images=partial(image_features, self.network.visual),
+            kept=self.embeddings and self.embeddings.of(self.tower),
             tokenize=self.tokenize,
-            forward=forward,
+            embed_texts=partial(text_features, self.network),
+            product=cosine,
         )
 
 
@@ -172,12 +180,14 @@ def load(
     network = load_clip(config, path, name)
     place(network, device, dtype)
     tokenizer = open_tokenizer(config, folder, name)
+    info = _info(name, config, tokenizer, path, dtype)
     return HPSv2(
         network,
         tokenizer,
-        _info(name, config, tokenizer, path, dtype),
+        info,
         image_size=config["vision_cfg"]["image_size"],
         antialias=VARIANTS[variant],
+        tower=tower_fingerprint(info.identity, info.identity["weights"], config),
     )
 
 

@@ -32,7 +32,7 @@ from prefbench.bench.atomic import write_bytes, write_json, write_text
 from prefbench.bench.exceptions import MissingWeightsError
 from prefbench.scorers.batching import score_in_batches
 from prefbench.scorers.bert_tokenizer import VOCABULARY_FILE, build_tokenizer
-from prefbench.scorers.clip_tokenizer import vocabulary_hash
+from prefbench.scorers.clip_tokenizer import longer_than, vocabulary_hash
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 from prefbench.scorers.imagereward_keys import UNUSED_KEYS, original_to_ours
@@ -155,8 +155,7 @@ class ImageReward:
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
         """Which prompts have more tokens than are read ([CLS] and [SEP] included), shape (N,)."""
-        lengths = map(len, self.tokenizer(list(prompts), verbose=False)["input_ids"])
-        return np.fromiter((length > self.token_limit for length in lengths), dtype=bool, count=len(prompts))
+        return longer_than(self.tokenizer, prompts, self.token_limit)
 
     def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
         """See `Scorer.score`."""

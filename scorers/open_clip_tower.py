@@ -9,7 +9,7 @@ A folder that holds such a model, as the miniature scorers ship it:
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from os import PathLike
 from pathlib import Path
@@ -25,6 +25,7 @@ from torch.nn.functional import normalize
 
 from prefbench.bench.atomic import write_bytes, write_json
 from prefbench.bench.exceptions import MissingWeightsError
+from prefbench.scorers.dual_encoder import embedding_fingerprint
 from prefbench.scorers.fingerprint import sha256_of_json
 from prefbench.scorers.weights import SkipRandomInit, load_strict, read_state_dict
 
@@ -34,6 +35,7 @@ __all__ = [
     "WEIGHT_FILES",
     "build_clip",
     "build_visual",
+    "cosine",
     "half_bytes",
     "image_features",
     "load_clip",
@@ -43,6 +45,7 @@ __all__ = [
     "text_features",
     "tokenizer_identity",
     "too_long",
+    "tower_fingerprint",
     "write_bpe",
 ]
 
@@ -133,6 +136,23 @@ def load_clip(architecture: dict[str, Any], path: Path, scorer: str) -> CLIP:
 def image_features(visual: nn.Module, pixels: Tensor) -> Tensor:
     """Unit-length image embeddings in float32, shape (B, embed_dim)."""
     return normalize(visual(pixels).float(), dim=-1)
+
+
+def cosine(image: Tensor, text: Tensor) -> Tensor:
+    """Cosines of B pairs of unit-length embeddings, shape (B,)."""
+    return (image * text).sum(dim=-1)
+
+
+def tower_fingerprint(identity: Mapping[str, Any], weights: str, architecture: Mapping[str, Any]) -> str:
+    """What decides an image's embedding: two scorers with equal hashes may share it.
+
+    Args:
+        identity: of the scorer.
+        weights: sha256 of the file that holds the tower.
+        architecture: open_clip's model configuration; its text part has no say.
+    """
+    tower = {field: architecture[field] for field in ("embed_dim", "quick_gelu", "vision_cfg")}
+    return embedding_fingerprint(identity, {"library": "open_clip", "weights": weights, **tower})
 
 
 def text_features(network: CLIP, tokens: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ Upstream: yuvalkirstain/PickScore README; transformers `CLIPModel` and its image
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,16 @@ from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerBase
 
 from prefbench.bench.atomic import write_bytes, write_json
-from prefbench.bench.exceptions import MissingWeightsError
-from prefbench.scorers.batching import score_in_batches
-from prefbench.scorers.clip_tokenizer import bundled_tokenizer, has_tokenizer, read_tokenizer, vocabulary_hash
+from prefbench.scorers.clip_tokenizer import (
+    bundled_tokenizer,
+    check_tokenizer,
+    has_tokenizer,
+    longer_than,
+    padded_ids,
+    read_tokenizer,
+    vocabulary_hash,
+)
+from prefbench.scorers.dual_encoder import EmbeddingStore, embedding_fingerprint, score_embeddings
 from prefbench.scorers.fingerprint import library_versions, sha256_of_file
 from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 from prefbench.scorers.info import MINIATURE_LICENCE, ScorerInfo
@@ -50,7 +58,17 @@ from prefbench.scorers.weights import (
     read_state_dict,
 )
 
-__all__ = ["ARCHITECTURE", "HUB", "PickScore", "build", "forward", "load", "save_folder"]
+__all__ = [
+    "ARCHITECTURE",
+    "HUB",
+    "TOKENIZER",
+    "PickScore",
+    "backbone_identity",
+    "build",
+    "forward",
+    "load",
+    "save_folder",
+]
 
 # README of yuvalkirstain/PickScore names the repository; the revision is as public code quotes it
 # (model.safetensors, 3.94 GB).
@@ -123,11 +141,24 @@ def forward(network: CLIPModel, pixels: Tensor, tokens: Tensor) -> Tensor:
 
     Returns: float32 (B,).
     """
-    # The pooled outputs are vectors before projection in transformers 4 and 5 alike.
-    image = network.visual_projection(network.vision_model(pixel_values=pixels).pooler_output)
-    text = network.text_projection(network.text_model(input_ids=tokens).pooler_output)
-    cosine = (normalize(image.float(), dim=-1) * normalize(text.float(), dim=-1)).sum(dim=-1)
-    return network.logit_scale.float().exp() * cosine
+    return _product(network, embed_images(network, pixels), embed_texts(network, tokens))
+
+
+# The pooled outputs are vectors before projection in transformers 4 and 5 alike.
+def embed_images(network: CLIPModel, pixels: Tensor) -> Tensor:
+    """Unit-length image embeddings in float32, shape (B, D)."""
+    pooled = network.vision_model(pixel_values=pixels).pooler_output
+    return normalize(network.visual_projection(pooled).float(), dim=-1)
+
+
+def embed_texts(network: CLIPModel, tokens: Tensor) -> Tensor:
+    """Unit-length text embeddings in float32, shape (B, D)."""
+    pooled = network.text_model(input_ids=tokens).pooler_output
+    return normalize(network.text_projection(pooled).float(), dim=-1)
+
+
+def _product(network: CLIPModel, image: Tensor, text: Tensor) -> Tensor:
+    return network.logit_scale.float().exp().to(image.device) * (image * text).sum(dim=-1)
 
 
 @dataclass
@@ -139,7 +170,9 @@ class PickScore:
     info: ScorerInfo
     image_size: int
     token_limit: int
+    tower: str
     batch_size: int = 16
+    embeddings: EmbeddingStore | None = None
 
     def open_image(self, image: ImageSource) -> Image:
         """Decoded, resized and cut to S x S."""
@@ -151,24 +184,15 @@ class PickScore:
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
         """B texts -> int64 (B, L): padded to L, cut at L with the end token kept last."""
-        encoded = self.tokenizer(
-            list(prompts),
-            padding="max_length",
-            truncation=True,
-            max_length=self.token_limit,
-            return_tensors="pt",
-        )
-        ids: Tensor = encoded["input_ids"]
-        return ids
+        return padded_ids(self.tokenizer, prompts, self.token_limit)
 
     def truncated(self, prompts: Sequence[str]) -> NDArray[np.bool_]:
         """Which prompts have more tokens than the text tower reads, shape (N,)."""
-        lengths = map(len, self.tokenizer(list(prompts), verbose=False)["input_ids"])
-        return np.fromiter((length > self.token_limit for length in lengths), dtype=bool, count=len(prompts))
+        return longer_than(self.tokenizer, prompts, self.token_limit)
 
     def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
         """See `Scorer.score`."""
-        return score_in_batches(
+        return score_embeddings(
             images,
             prompts,
             scorer=self.info.name,
@@ -176,8 +200,11 @@ class PickScore:
             batch_size=self.batch_size,
             open_image=self.open_image,
             to_pixels=to_pixels,
+            embed_images=partial(embed_images, self.network),
+            kept=self.embeddings and self.embeddings.of(self.tower),
             tokenize=self.tokenize,
-            forward=forward,
+            embed_texts=partial(embed_texts, self.network),
+            product=partial(_product, self.network),
         )
 
 
@@ -213,41 +240,35 @@ def load(
     load_strict(network, state, scorer=name, source=path, ignore=IGNORED_KEYS)
     place(network, device, dtype)
     tokenizer = read_tokenizer(folder) if folder and has_tokenizer(folder) else bundled_tokenizer()
-    _check_tokenizer(network, tokenizer, name, path)
+    check_tokenizer(network.text_model.config, tokenizer, name, path)
     info = _info(name, network, tokenizer, path, dtype)
     size = int(network.vision_model.config.image_size)
-    return PickScore(network, tokenizer, info, image_size=size, token_limit=info.token_limit or 0)
+    tower = embedding_fingerprint(
+        info.identity, {"weights": info.identity["weights"], **info.identity["backbone"]}
+    )
+    return PickScore(network, tokenizer, info, size, info.token_limit or 0, tower)
 
 
-def _check_tokenizer(network: CLIPModel, tokenizer: PreTrainedTokenizerBase, name: str, path: Path) -> None:
-    text = network.text_model.config
-    # A configuration older than transformers 4.31 says 2 and means "the largest id", which is the end token.
-    if len(tokenizer) > text.vocab_size or text.eos_token_id not in (2, tokenizer.eos_token_id):
-        raise MissingWeightsError(
-            f"Scorer {name}: the tokenizer has {len(tokenizer)} tokens, end token {tokenizer.eos_token_id}; "
-            "the text "
-            f"tower has {text.vocab_size} and reads the embedding at token {text.eos_token_id}. "
-            f"Put the matching tokenizer files beside {path}."
-        )
+def backbone_identity(network: CLIPModel) -> dict[str, Any]:
+    """Both towers, for a fingerprint: what decides a score, since config.json files of one model differ in the rest."""
+    text, vision = network.text_model.config.to_dict(), network.vision_model.config.to_dict()
+    return {
+        "library": "transformers CLIPModel",
+        "text": {field: text[field] for field in (*TOWER_FIELDS, "max_position_embeddings", "vocab_size")},
+        "vision": {field: vision[field] for field in (*TOWER_FIELDS, "image_size", "patch_size")},
+    }
 
 
 def _info(
     name: str, network: CLIPModel, tokenizer: PreTrainedTokenizerBase, path: Path, dtype: str
 ) -> ScorerInfo:
     miniature = name.startswith("mini:")
-    text, vision = network.text_model.config.to_dict(), network.vision_model.config.to_dict()
-    size, limit = vision["image_size"], text["max_position_embeddings"]
+    size = network.vision_model.config.image_size
+    limit = network.text_model.config.max_position_embeddings
     identity = {
         "scorer": "pickscore",
         "weights": sha256_of_file(path),
-        # Only the fields that decide a score: config.json files of the same model differ in the others.
-        "backbone": {
-            "library": "transformers CLIPModel",
-            "text": {
-                field: text[field] for field in (*TOWER_FIELDS, "max_position_embeddings", "vocab_size")
-            },
-            "vision": {field: vision[field] for field in (*TOWER_FIELDS, "image_size", "patch_size")},
-        },
+        "backbone": backbone_identity(network),
         "decode": DECODE_RULE,
         "resize": f"pillow bicubic antialiased, short side {size}, centre crop (floor)",
         "mean": CLIP_MEAN,

@@ -11,14 +11,19 @@ settings.register_profile("prefbench", deadline=None)
 settings.load_profile("prefbench")
 
 
+# Marker -> variable that asks for such tests wherever they lie; `-m MARKER` asks too.
+ON_REQUEST = {"slow": "PREFBENCH_SLOW", "upstream": "PREFBENCH_UPSTREAM"}
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Slow tests run when they are asked for: `-m slow`, or PREFBENCH_SLOW=1 for all."""
-    if os.environ.get("PREFBENCH_SLOW") == "1" or "slow" in (config.option.markexpr or ""):
-        return
-    skip = pytest.mark.skip(reason="slow: set PREFBENCH_SLOW=1 or select with -m slow")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+    """Tests that take minutes, or gigabytes of other people's packages, run when they are asked for."""
+    for marker, variable in ON_REQUEST.items():
+        if os.environ.get(variable) == "1" or marker in (config.option.markexpr or ""):
+            continue
+        skip = pytest.mark.skip(reason=f"{marker}: set {variable}=1 or select with -m {marker}")
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +38,12 @@ def reference_data() -> Path:
     path = Path(folder)
     assert path.is_dir(), f"PREFBENCH_REFERENCE_DATA={folder} is not a folder"
     return path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No test reads or writes the user's cache; only the originals' environments, 1 GB, are kept there."""
+    if not request.node.get_closest_marker("upstream"):
+        monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))

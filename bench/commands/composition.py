@@ -41,7 +41,7 @@ def compose_and_write(
     from prefbench.bench.commands.settings import constants_of, given_settings
     from prefbench.bench.device import resolve_device
     from prefbench.bench.progress import shown_on
-    from prefbench.reference_trainers.disk_cache import cache_folder
+    from prefbench.bench.user_cache import cache_folder
     from prefbench.reference_trainers.preferences.opening import is_miniature
     from prefbench.reference_trainers.recipes import resolve_recipe
     from prefbench.reference_trainers.selection.composing import open_composed

@@ -1,5 +1,6 @@
 """`prefbench score`."""
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from prefbench.bench.score_manifest import ScoredManifest
 
 __all__ = ["score_command"]
+
+
+class Backend(Enum):
+    """Whose code computes the scores."""
+
+    port = "port"
+    upstream = "upstream"
 
 
 def score_command(
@@ -38,6 +46,12 @@ def score_command(
         int | None, typer.Option("--batch-size", min=1, help="Images at once; the scorer's own if not given.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    backend: Annotated[
+        Backend,
+        typer.Option(
+            "--backend", help="port: ours. upstream: the original package, in an environment of its own."
+        ),
+    ] = Backend.port,
 ) -> None:
     """Score finished images with preference scorers.
 
@@ -49,6 +63,10 @@ def score_command(
     of an earlier `prefbench score`, whose three files are then replaced; any
     other is refused. `prefbench list scorers` prints the names.
 
+    Scores are kept in the user's cache folder ($PREFBENCH_CACHE) as they come:
+    killed and started again the same command goes on, and an image that was
+    scored before by the same scorer is not scored again.
+
     Examples:
         prefbench score images.csv --scorer pickscore --scorer hpsv2.1 --out scores
 
@@ -56,6 +74,8 @@ def score_command(
 
         prefbench score images.csv --scorer hpsv2.1@legacy-noaa \
             --weights hpsv2.1@legacy-noaa=HPS_v2.1_compressed.pt --out scores
+
+        prefbench score images.csv --scorer hpsv2.1 --backend upstream --out original
     """
     from rich.console import Console
 
@@ -66,20 +86,28 @@ def score_command(
     from prefbench.bench.score_manifest import score_manifest
 
     console = Console()
+    suffix = "" if backend is Backend.port else f"@{backend.value}"
     checked = read_manifest(manifest)
     with shown_on(Console(stderr=True)) as stages:
         scored = score_manifest(
             checked,
-            scorer,
+            [name + suffix for name in scorer],
             out,
-            weights=named_values("--weights", "SCORER=PATH", weights or []),
-            architectures=named_values("--architecture", "SCORER=FILE", architecture or []),
+            weights=_renamed(named_values("--weights", "SCORER=PATH", weights or []), suffix),
+            architectures=_renamed(named_values("--architecture", "SCORER=FILE", architecture or []), suffix),
             batch_size=batch_size,
             device=resolve_device(device),
             stages=stages,
         )
     _print_summary(console, scored)
+    if any(scored.kept.values()):
+        known = ", ".join(f"{count} by {name}" for name, count in scored.kept.items() if count)
+        console.print(f"\nKnown from an earlier call and not scored again: {known}.", highlight=False)
     console.print(f"\nScores: {out / 'scores.csv'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _renamed(given: dict[str, str], suffix: str) -> dict[str, str]:
+    return {name + suffix: value for name, value in given.items()}
 
 
 def _print_summary(console: "Console", scored: "ScoredManifest") -> None:

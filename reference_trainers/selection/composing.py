@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs, flip_labels
 from prefbench.reference_trainers.preferences.opening import DataConfig, open_preferences
 from prefbench.reference_trainers.selection.composition import SELECTIONS, Composition
 from prefbench.reference_trainers.selection.image_scores import ImageScores, Loader, score_pairs
 from prefbench.reference_trainers.selection.labelling import label_pairs
 from prefbench.reference_trainers.selection.labels import LabelOutcome
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.pair_subset import refuse_ties, subset
 from prefbench.reference_trainers.selection.ranking import Selection
 from prefbench.reference_trainers.selection.scores_table import read_scores

@@ -14,8 +14,8 @@ from PIL import Image
 from prefbench.bench.device import release_memory
 from prefbench.bench.exceptions import DataError
 from prefbench.bench.store.keys import pixels_sha256, score_key
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.stages import Stages, silent
 from prefbench.scorers.protocol import Scorer
 from prefbench.scorers.registry import load_scorer

@@ -13,8 +13,8 @@ import numpy as np
 
 from prefbench.bench.exceptions import DataError
 from prefbench.bench.store.keys import canonical_sha256
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.llm_server import LlmServer, UnansweredError
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.stages import Stages, silent
 from prefbench.reference_trainers.selection.text_ratings import HIGHEST, LOWEST, TextRatings
 

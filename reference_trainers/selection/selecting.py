@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from prefbench.bench.exceptions import DataError
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
 from prefbench.reference_trainers.selection.composition import Composition, parse_keep
 from prefbench.reference_trainers.selection.image_scores import ImageScores
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.pair_subset import refuse_ties
 from prefbench.reference_trainers.selection.ranking import Selection, keep_best, keep_random
 from prefbench.reference_trainers.selection.scores_table import read_pair_table

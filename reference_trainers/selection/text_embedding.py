@@ -22,7 +22,7 @@ from torch import Tensor
 
 from prefbench.bench.exceptions import DataError, MissingWeightsError, UsageError
 from prefbench.bench.store.keys import canonical_sha256
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.stages import Stages, silent
 from prefbench.scorers.fingerprint import sha256_of_file
 

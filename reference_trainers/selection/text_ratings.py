@@ -20,8 +20,8 @@ import pandas as pd
 
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.registry import unknown_name
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.composition import Composition
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.stages import Stages, silent
 
 __all__ = [

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.user_cache import cache_folder
 from prefbench.reference_trainers import disk_cache, encodings, shard_store
 from prefbench.reference_trainers.backbones.opening import open_backbone
-from prefbench.reference_trainers.disk_cache import DiskCache, cache_folder, encoding_fingerprint
+from prefbench.reference_trainers.disk_cache import DiskCache, encoding_fingerprint
 from prefbench.reference_trainers.encodings import EncodingPlan, ImageRef
 from prefbench.reference_trainers.memory_cache import MemoryCache
 from prefbench.reference_trainers.method import Constant

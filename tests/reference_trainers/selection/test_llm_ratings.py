@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scripted_server import Answer, ScriptedServer, chat, rating, running
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.composition import Composition
 from prefbench.reference_trainers.selection.llm_ratings import (
     FAILURES_IN_A_ROW,
@@ -24,7 +25,6 @@ from prefbench.reference_trainers.selection.llm_ratings import (
     rate_by_llm,
 )
 from prefbench.reference_trainers.selection.llm_server import LlmServer
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.text_ratings import (
     TextRatings,
     rate_by_grammar,
@@ -182,7 +182,7 @@ import json, sys
 from pathlib import Path
 from prefbench.reference_trainers.selection.llm_ratings import rate_by_llm
 from prefbench.reference_trainers.selection.llm_server import LlmServer
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
+from prefbench.bench.store.measure_cache import MeasureCache
 url, folder, prompts = sys.argv[1:]
 with MeasureCache(Path(folder)) as cache:
     rate_by_llm(json.loads(prompts), LlmServer(url, "m", 2, 5.0), cache, concurrency=1)

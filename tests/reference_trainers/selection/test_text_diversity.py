@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from prefbench.bench.exceptions import DataError, MissingWeightsError, UsageError
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.text_diversity import (
     FLOOR,
     distinct,

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from prefbench.bench.exceptions import UsageError
+from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.llm_ratings import TEMPLATE, UNPARSABLE, parse_reply, rate_by_llm
 from prefbench.reference_trainers.selection.llm_server import LlmServer
-from prefbench.reference_trainers.selection.measure_cache import MeasureCache
 
 pytest.importorskip("fastapi")
 pytest.importorskip("openai")

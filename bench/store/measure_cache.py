@@ -26,7 +26,7 @@ class MeasureCache:
     """key -> number, text or bytes; use it as a context manager. Several processes may share it.
 
     Args:
-        folder: of all caches (`disk_cache.cache_folder`).
+        folder: of all caches (`user_cache.cache_folder`).
 
     Raises:
         DataError: the file cannot be opened, or a newer prefbench wrote it.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from prefbench.bench.exceptions import DataError
-from prefbench.reference_trainers.selection.measure_cache import FILE_NAME, MeasureCache
+from prefbench.bench.store.measure_cache import FILE_NAME, MeasureCache
 
 
 def test_numbers_texts_and_bytes_come_back_as_they_were(tmp_path: Path):
