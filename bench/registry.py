@@ -2,6 +2,9 @@
 
 Built-ins are a literal dict of name -> "module:attribute", imported at first use. Third parties add names through an
 entry-point group. A plug-in that fails to import stays listed as broken, and asking for it raises its error.
+
+A name may be open: "judge:<url>" answers for every name that begins with "judge:" and goes on. What follows is its
+loader's business; a name that is listed in full, or with a longer beginning, comes first.
 """
 
 import difflib
@@ -28,7 +31,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: what is registered, as it reads in an error ("scorer").
-        builtins: name -> "module:attribute".
+        builtins: name -> "module:attribute"; an open name ends with what is to be filled in, "<...>".
         group: entry-point group that third parties use, or None.
     """
 
@@ -60,12 +63,25 @@ class Registry(Generic[T]):
         return list(self._targets)
 
     def target(self, name: str) -> str:
-        """The "module:attribute" behind a known name."""
-        self._scan()
-        return self._targets[name]
+        """The "module:attribute" behind a known name. Raises UsageError for any other."""
+        return self._targets[self._key(name)]
 
     def __contains__(self, name: str) -> bool:
-        return name in self.names()
+        try:
+            self._key(name)
+        except UsageError:
+            return False
+        return True
+
+    def _key(self, name: str) -> str:
+        """The listed name that answers for `name`."""
+        if name in self.names():
+            return name
+        openings = {key: key.partition("<")[0] for key in self.names() if "<" in key and key.endswith(">")}
+        fitting = [key for key, start in openings.items() if name.startswith(start) and name != start]
+        if not fitting:
+            raise unknown_name(self.kind, name, self.names())
+        return max(fitting, key=lambda key: len(openings[key]))
 
     def get(self, name: str) -> T:
         """The registered object.
@@ -74,13 +90,12 @@ class Registry(Generic[T]):
             UsageError: unknown name, with the nearest known one.
             PrefbenchError: the module behind the name cannot be imported.
         """
-        if name not in self.names():
-            raise unknown_name(self.kind, name, self.names())
-        module, _, attribute = self._targets[name].partition(":")
+        target = self.target(name)
+        module, _, attribute = target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
             raise PrefbenchError(
-                f"The {self.kind} {name!r} is broken: importing {self._targets[name]} failed with "
+                f"The {self.kind} {name!r} is broken: importing {target} failed with "
                 f"{type(error).__name__}: {error}. Reinstall the package that provides it."
             ) from error

@@ -170,7 +170,7 @@ class Aesthetic:
             open_image=self.open_image,
             to_pixels=to_pixels,
             embed_images=partial(image_features, self.network.visual),
-            kept=self.embeddings and self.embeddings.of(self.tower),
+            kept=self.embeddings.of(self.tower) if self.embeddings else None,
             product=lambda image: affine_head(image, weight, bias),
         )
 

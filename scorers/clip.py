@@ -214,7 +214,7 @@ class CLIPScore:
             open_image=self.open_image,
             to_pixels=self.to_pixels,
             embed_images=partial(image_features, self.network.visual),
-            kept=self.embeddings and self.embeddings.of(self.tower),
+            kept=self.embeddings.of(self.tower) if self.embeddings else None,
             tokenize=self.tokenize,
             embed_texts=partial(text_features, self.network),
             product=scaled,

@@ -201,7 +201,7 @@ class PickScore:
             open_image=self.open_image,
             to_pixels=to_pixels,
             embed_images=partial(embed_images, self.network),
-            kept=self.embeddings and self.embeddings.of(self.tower),
+            kept=self.embeddings.of(self.tower) if self.embeddings else None,
             tokenize=self.tokenize,
             embed_texts=partial(embed_texts, self.network),
             product=partial(_product, self.network),

@@ -7,10 +7,10 @@ from prefbench.bench.exceptions import MissingWeightsError, UsageError
 from prefbench.bench.registry import Registry
 from prefbench.scorers.protocol import Scorer
 
-__all__ = ["REGISTRY", "TABLE", "Loader", "load_scorer"]
+__all__ = ["REGISTRY", "TABLE", "UPSTREAM", "Loader", "load_scorer"]
 
 # Name -> callable(name, *, weights, architecture, device, dtype) -> Scorer. A variant follows an "@" and is
-# the loader's business.
+# the loader's business, and so is what stands for the <...> of an open name ("@" included).
 TABLE = {
     "pickscore": "prefbench.scorers.pickscore:load",
     "hpsv2.0": "prefbench.scorers.hpsv2:load",
@@ -22,6 +22,11 @@ TABLE = {
     "clip:openai-vit-l-14:cos100": "prefbench.scorers.clip:load",
     "clip:openai-vit-b-32:clipscore": "prefbench.scorers.clip:load",
     "clip:vit-h-14-laion2b:letterbox": "prefbench.scorers.clip:load",
+    "vqascore.clip-flant5-xl": "prefbench.scorers.vqascore:load",
+    "vqascore.clip-flant5-xxl": "prefbench.scorers.vqascore:load",
+    "vqascore.vlm:<hub id or folder>": "prefbench.scorers.vqascore_vlm:load",
+    "mps": "prefbench.scorers.mps:load",
+    "hpsv3": "prefbench.scorers.hpsv3:load",
     "mini:pickscore": "prefbench.scorers.pickscore:load",
     "mini:hpsv2": "prefbench.scorers.hpsv2:load",
     "mini:imagereward": "prefbench.scorers.imagereward:load",
@@ -30,7 +35,18 @@ TABLE = {
     "mini:truth": "prefbench.bench.miniature.truth:load",
 }
 # Names whose loader reads what follows an "@". Of a plug-in's names this is not known: its loader decides.
-WITH_VARIANTS = ("hpsv2.0", "hpsv2.1", "mini:hpsv2", "aesthetic.v1", "aesthetic.v2", "mini:aesthetic")
+WITH_VARIANTS = (
+    "hpsv2.0",
+    "hpsv2.1",
+    "mini:hpsv2",
+    "aesthetic.v1",
+    "aesthetic.v2",
+    "mini:aesthetic",
+    "mps",
+    "hpsv3",
+)
+# The variant that means: computed by the original package, in a process of its own.
+UPSTREAM = "upstream"
 
 
 class Loader(Protocol):
@@ -63,7 +79,8 @@ def load_scorer(
     """A scorer ready to score.
 
     Args:
-        name: of the table or of an installed plug-in, with an optional `@variant`: "hpsv2.1@legacy-noaa".
+        name: of the table or of an installed plug-in, with an optional `@variant`: "hpsv2.1@legacy-noaa";
+            "hpsv2.1@upstream" is the original package.
         weights: None for the published weights at their pinned revision, a file or folder, or a hub id.
         architecture: sizes that replace the published ones (dict or JSON file), so that a small model runs
             the same code.
@@ -77,7 +94,9 @@ def load_scorer(
     """
     base, _, variant = name.partition("@")
     loader = REGISTRY.get(base)
-    if variant and base in TABLE and base not in WITH_VARIANTS:
+    if variant == UPSTREAM and base in TABLE:
+        from prefbench.scorers.upstream.scorer import load as loader
+    elif variant and base in TABLE and base not in WITH_VARIANTS:
         raise UsageError(f"Scorer {base!r} has no variants: leave out @{variant}.")
     try:
         return loader(name, weights=weights, architecture=architecture, device=device, dtype=dtype)

@@ -3,6 +3,8 @@
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.resources import files
@@ -24,6 +26,7 @@ __all__ = [
     "SkipRandomInit",
     "WeightsArgument",
     "beside",
+    "default_dtype",
     "download",
     "find_weights",
     "load_strict",
@@ -59,13 +62,24 @@ def torch_dtype(dtype: str) -> torch.dtype:
     return DTYPES[dtype]
 
 
-def place(module: nn.Module, device: str, dtype: str) -> None:
-    """Move a module to a device and dtype, and put it into eval mode.
+@contextmanager
+def default_dtype(dtype: str) -> Iterator[None]:
+    """Networks that are built inside have this dtype from the start: no float32 copy of a half-precision one."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch_dtype(dtype))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def place(module: nn.Module, device: str, dtype: str | None) -> None:
+    """Move a module to a device and dtype (None: each tensor keeps its own), and put it into eval mode.
 
     Raises: UsageError for an unknown dtype or device.
     """
     try:
-        module.to(device=torch.device(device), dtype=torch_dtype(dtype)).eval()
+        module.to(device=torch.device(device), dtype=torch_dtype(dtype) if dtype else None).eval()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(

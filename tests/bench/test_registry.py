@@ -50,3 +50,26 @@ def test_a_plug_in_cannot_take_a_name_that_exists() -> None:
     assert callable(registry.get("blue"))
     with pytest.raises(UsageError, match="Two colours are called 'red': colorsys:rgb_to_hsv and mine:red"):
         registry.add_entry_point(EntryPoint("red", "mine:red", "group"))
+
+
+def test_an_open_name_answers_for_all_that_go_on_and_the_fuller_name_comes_first() -> None:
+    registry: Registry[object] = Registry(
+        "colour",
+        {
+            "mix:<any>": "colorsys:rgb_to_hsv",
+            "mix:deep:<any>": "colorsys:hsv_to_rgb",
+            "mix:red": "colorsys:rgb_to_hls",
+        },
+    )
+    assert registry.target("mix:a/b@main") == "colorsys:rgb_to_hsv"
+    assert registry.target("mix:deep:er") == "colorsys:hsv_to_rgb"
+    assert registry.target("mix:red") == "colorsys:rgb_to_hls"
+    assert "mix:redder" in registry
+    assert callable(registry.get("mix:redder"))
+
+
+def test_an_open_name_with_nothing_filled_in_is_unknown() -> None:
+    registry: Registry[object] = Registry("colour", {"mix:<any>": "colorsys:rgb_to_hsv"})
+    assert "mix:" not in registry
+    with pytest.raises(UsageError, match=r"Unknown colour 'mix:'. Did you mean 'mix:<any>'\?"):
+        registry.get("mix:")

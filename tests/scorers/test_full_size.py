@@ -40,6 +40,14 @@ folder.mkdir()
 state = hpsv2.build(hpsv2.ARCHITECTURE).half().state_dict()
 torch.save({"state_dict": state}, folder / "HPS_v2.1_compressed.pt")
 """,
+    "mps": """
+from pathlib import Path
+from prefbench.scorers import mps
+torch.manual_seed(0)
+folder = Path(%r)
+mps.save_folder(folder, mps.build(mps.ARCHITECTURE), mps.ARCHITECTURE)
+(folder / "architecture.json").unlink()
+""",
     "imagereward": """
 from pathlib import Path
 from prefbench.scorers import imagereward
