@@ -13,6 +13,7 @@ from prefbench.bench.commands.bench import bench_command
 from prefbench.bench.commands.compare import compare_command
 from prefbench.bench.commands.demo import demo_command
 from prefbench.bench.commands.doctor import doctor_command
+from prefbench.bench.commands.judges import judges_command
 from prefbench.bench.commands.label import label_command
 from prefbench.bench.commands.listing import list_command
 from prefbench.bench.commands.report import report_command
@@ -76,6 +77,7 @@ app.command("label", context_settings=dict(ANY_SETTING))(label_command)
 app.command("select", context_settings=dict(ANY_SETTING))(select_command)
 app.command("bench")(bench_command)
 app.command("score")(score_command)
+app.command("judges")(judges_command)
 app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("reproduce")(reproduce_command)

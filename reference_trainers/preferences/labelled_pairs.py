@@ -276,5 +276,5 @@ def problems_error(source: str, problems: Sequence[str], rows: int, shown: int =
     more = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
     return DataError(
         f"{source}: {len(problems)} problem(s) in {rows} rows (row 1 is the first after the header): "
-        f"{'; '.join(problems[:shown])}{more}. Mend or delete these rows; nothing was trained."
+        f"{'; '.join(problems[:shown])}{more}. Mend or delete these rows; nothing was computed."
     )

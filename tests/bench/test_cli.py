@@ -17,6 +17,7 @@ COMMANDS = (
     "select",
     "bench",
     "score",
+    "judges",
     "compare",
     "report",
     "reproduce",

@@ -1,0 +1,165 @@
+"""What `prefbench judges` does: open, score, judge, write."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefbench.bench.atomic import write_json, write_text
+from prefbench.bench.exceptions import UsageError
+from prefbench.bench.judges.choices import HumanChoices
+from prefbench.bench.judges.judging import judge
+from prefbench.bench.judges.opening import open_choices
+from prefbench.bench.judges.printing import markdown
+from prefbench.bench.judges.scoring import JudgedScores, recorded_scores, score_images
+from prefbench.bench.out_folder import check_out
+from prefbench.bench.progress import Stages, silent
+from prefbench.bench.registry import unknown_name
+from prefbench.bench.store.measure_cache import MeasureCache
+from prefbench.bench.user_cache import cache_folder
+
+__all__ = ["PAGE", "RESULTS", "Request", "check_request", "judge_data", "open_data"]
+
+RESULTS, PAGE = "results.json", "judges.md"
+LOWER = ":lower"
+"""After the name of a recorded score of which lower is better."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who is judged, and on what.
+
+    Attributes:
+        data: as `open_choices` takes it.
+        scorers: names of scorers to compute.
+        columns: names of recorded scores; NAME:lower where lower is better.
+        weights: scorer -> path of local weights.
+        architectures: scorer -> JSON file of sizes.
+        image_folder: what image paths are relative to.
+        validation: data to choose tie thresholds by.
+    """
+
+    data: str
+    scorers: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+    architectures: Mapping[str, str] = field(default_factory=dict)
+    image_folder: Path | None = None
+    validation: str | None = None
+
+    @property
+    def recorded(self) -> list[tuple[str, bool]]:
+        """(column, whether higher is better)."""
+        return [(text.removesuffix(LOWER), not text.endswith(LOWER)) for text in self.columns]
+
+
+def check_request(request: Request) -> None:
+    """Refuse what cannot be judged, before any data is read.
+
+    Raises:
+        UsageError: nobody to judge, a name given twice, or weights for a scorer that is not asked for.
+    """
+    names = [*request.scorers, *(name for name, _ in request.recorded)]
+    if not names:
+        raise UsageError(
+            "Nobody is to be judged: name a scorer with --scorer, e.g. --scorer pickscore, or a recorded score of the data with "
+            "--score-column."
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{name!r} is given twice. Name each scorer and column once.")
+    for option, values in (("--weights", request.weights), ("--architecture", request.architectures)):
+        for name in values:
+            if name not in request.scorers:
+                raise unknown_name(f"scorer in {option}", name, list(request.scorers))
+
+
+def open_data(request: Request, data: str) -> HumanChoices:
+    """The choices of `data` with what the request needs of them: recorded columns, and images where they are scored."""
+    return open_choices(
+        data,
+        scored=[name for name, _ in request.recorded],
+        images=bool(request.scorers),
+        image_folder=request.image_folder if data == request.data else None,
+    )
+
+
+def judge_data(
+    request: Request,
+    out: Path,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+    device: str = "cpu",
+    stages: Stages = silent,
+) -> dict[str, Any]:
+    """Judge and write `results.json` and `judges.md` to `out`.
+
+    Args:
+        request: checked by `check_request` first.
+        out: folder, new, empty or of an earlier call, whose two files are replaced.
+        resamples: bootstrap samples, at least 1.
+        seed: of the bootstrap.
+        device: torch device.
+        stages: shows progress.
+
+    Returns:
+        What results.json holds (`judging.py`).
+
+    Raises:
+        UsageError: as `check_request`; a folder that holds something else.
+        PrefbenchError: data, weights or images that cannot be used.
+    """
+    check_request(request)
+    _check_folder(out)
+    if resamples < 1:
+        raise UsageError(
+            f"--resamples {resamples} is no number of bootstrap samples. Give 1 or more; 10000 is usual."
+        )
+    choices = open_data(request, request.data)
+    tied = bool((choices.people() == 0).any())
+    others = open_data(request, request.validation) if request.validation and tied else None
+    judged = _scores(request, choices, device, stages)
+    validation = (others, _scores(request, others, device, stages)) if others is not None else None
+    results = judge(choices, judged, validation=validation, resamples=resamples, seed=seed)
+    if request.validation and not tied:
+        results["warnings"].append(f"--validation {request.validation} was not needed: people tied no pair.")
+    write_json(out / RESULTS, results)
+    write_text(out / PAGE, markdown(results))
+    return results
+
+
+def _scores(request: Request, choices: HumanChoices, device: str, stages: Stages) -> list[JudgedScores]:
+    recorded = recorded_scores(choices, request.recorded)
+    if not request.scorers:
+        return recorded
+    with MeasureCache(cache_folder()) as cache:
+        scored = score_images(
+            choices,
+            request.scorers,
+            cache,
+            weights=request.weights,
+            architectures=request.architectures,
+            device=device,
+            stages=stages,
+        )
+    return [*scored, *recorded]
+
+
+def _check_folder(out: Path) -> None:
+    check_out(out)
+    others = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if others and not _is_ours(out / RESULTS):
+        raise UsageError(
+            f"The folder {out} holds something that `prefbench judges` did not write ({', '.join(others[:3])}"
+            f"{', ...' if len(others) > 3 else ''}). Give --out a new or empty folder, or one of an earlier `prefbench judges`."
+        )
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"schema", "data", "accuracy", "tie_thresholds"} <= set(found)
