@@ -6,7 +6,8 @@
     │   └── DivergedError     training: the loss or the gradient is not finite
     ├── MissingDependencyError
     ├── MissingWeightsError   weights that are absent, or do not fit the architecture
-    └── LedgerError           a run folder that cannot be read or continued
+    ├── LedgerError           a run folder that cannot be read or continued
+    └── UpstreamError         an original package's process died, hung or answered rubbish
 
 A message says what happened, where (file, row, key, value) and what to do.
 """
@@ -18,6 +19,7 @@ __all__ = [
     "MissingDependencyError",
     "MissingWeightsError",
     "PrefbenchError",
+    "UpstreamError",
     "UsageError",
 ]
 
@@ -50,3 +52,7 @@ class MissingWeightsError(PrefbenchError):
 
 class LedgerError(PrefbenchError):
     """A run folder whose ledger cannot be opened or does not belong to this suite."""
+
+
+class UpstreamError(PrefbenchError):
+    """The process of an original package died, hung or answered rubbish, and did so again after a restart."""

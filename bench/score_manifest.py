@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ScoredManifest", "score_manifest"]
 
+CHECKED_ROWS = 16
+"""Rows that are scored in float32 as well where half precision is asked for."""
 QUICK_S = 2.0
 """A chunk that took less is followed by one twice as long: the bar moves, and light scorers get full
 batches."""
@@ -52,6 +54,7 @@ def score_manifest(
     architectures: Mapping[str, str] | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
+    dtype: str = "float32",
     stages: Stages = silent,
 ) -> ScoredManifest:
     """Score every row with every scorer and write `scores.csv`, `scores.parquet` and `scorers.json` to `out`.
@@ -68,6 +71,7 @@ def score_manifest(
         architectures: scorer -> JSON file of sizes.
         batch_size: images at once, None for each scorer's own.
         device: torch device.
+        dtype: of the networks. In half precision the first rows are scored in float32 too, and the difference is stated.
         stages: shows progress.
 
     Raises:
@@ -81,11 +85,15 @@ def score_manifest(
     _check_request(scorers, out, {"--weights": weights, "--architecture": architectures})
     prompts = manifest.frame["prompt"].tolist()
 
-    def load(name: str) -> "Scorer":
+    def load(name: str, dtype: str = dtype) -> "Scorer":
         from prefbench.scorers.registry import load_scorer
 
         scorer = load_scorer(
-            name, weights=weights.get(name), architecture=architectures.get(name), device=device
+            name,
+            weights=weights.get(name),
+            architecture=architectures.get(name),
+            device=device,
+            dtype=dtype,
         )
         scorer.batch_size = batch_size or scorer.batch_size
         _check_prompts(scorer, name, manifest)
@@ -103,6 +111,13 @@ def score_manifest(
     contents = [""] * len(prompts)
     with MeasureCache(cache_folder()) as cache:
         for name in scorers:
+            few = slice(0, CHECKED_ROWS)
+            exact = (
+                None
+                if dtype == "float32"
+                else load(name, "float32").score(manifest.images[few], prompts[few])
+            )
+            gc.collect()
             scorer = load(name)
             if isinstance(scorer, SharesEmbeddings):
                 scorer.embeddings = embeddings
@@ -110,12 +125,24 @@ def score_manifest(
                 scores, kept[name] = _score_in_chunks(scorer, manifest, contents, cache, advance)
             cut = None if scorer.info.prompt_blind else int(scorer.truncated(list(set(prompts))).sum())
             descriptions[name] = {**scorer.info.as_dict(), "truncated_prompts": cut}
+            if exact is not None:
+                descriptions[name]["precision"] = _precision(dtype, scores[few], exact)
             tables.append(manifest.frame.assign(scorer=name, score=scores))
             del scorer
             gc.collect()
     scored = ScoredManifest(pd.concat(tables, ignore_index=True), descriptions, kept)
     write_score_folder(scored.scores, scored.scorers, out)
     return scored
+
+
+def _precision(dtype: str, scores: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
+    """How far half precision is from float32, in the scorer's own unit, on rows scored in both."""
+    return {
+        "dtype": dtype,
+        "rows": len(exact),
+        "largest_difference": float(np.max(np.abs(scores - exact))),
+        "deviation_of_scores": float(np.std(exact)),
+    }
 
 
 def _check_prompts(scorer: "Scorer", name: str, manifest: Manifest) -> None:

@@ -12,7 +12,7 @@ settings.load_profile("prefbench")
 
 
 # Marker -> variable that asks for such tests wherever they lie; `-m MARKER` asks too.
-ON_REQUEST = {"slow": "PREFBENCH_SLOW", "upstream": "PREFBENCH_UPSTREAM"}
+ON_REQUEST = {"slow": "PREFBENCH_SLOW", "upstream": "PREFBENCH_UPSTREAM", "weights": "PREFBENCH_WEIGHTS"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,6 +44,6 @@ def reference_data() -> Path:
 def own_cache(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No test reads or writes the user's cache; only the originals' environments, 1 GB, are kept there."""
-    if not request.node.get_closest_marker("upstream"):
+    """No test reads or writes the user's cache; only what takes gigabytes is kept there."""
+    if not any(request.node.get_closest_marker(marker) for marker in ("upstream", "weights")):
         monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))

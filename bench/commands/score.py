@@ -46,6 +46,13 @@ def score_command(
         int | None, typer.Option("--batch-size", min=1, help="Images at once; the scorer's own if not given.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            "--dtype",
+            help="float32, float16 or bfloat16 networks; half precision is compared with float32 on the first rows.",
+        ),
+    ] = "float32",
     backend: Annotated[
         Backend,
         typer.Option(
@@ -87,19 +94,27 @@ def score_command(
 
     console = Console()
     suffix = "" if backend is Backend.port else f"@{backend.value}"
-    checked = read_manifest(manifest)
+    rows = read_manifest(manifest)
     with shown_on(Console(stderr=True)) as stages:
         scored = score_manifest(
-            checked,
+            rows,
             [name + suffix for name in scorer],
             out,
             weights=_renamed(named_values("--weights", "SCORER=PATH", weights or []), suffix),
             architectures=_renamed(named_values("--architecture", "SCORER=FILE", architecture or []), suffix),
             batch_size=batch_size,
             device=resolve_device(device),
+            dtype=dtype,
             stages=stages,
         )
     _print_summary(console, scored)
+    for name, described in scored.scorers.items():
+        if checked := described.get("precision"):
+            console.print(
+                f"{name} in {checked['dtype']}: at most {checked['largest_difference']:.1e} from float32 on the first "
+                f"{checked['rows']} rows, whose scores have a standard deviation of {checked['deviation_of_scores']:.1e}.",
+                highlight=False,
+            )
     if any(scored.kept.values()):
         known = ", ".join(f"{count} by {name}" for name, count in scored.kept.items() if count)
         console.print(f"\nKnown from an earlier call and not scored again: {known}.", highlight=False)

@@ -1,0 +1,37 @@
+"""What is known of an original package's scorer before its process starts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Architecture", "Original"]
+
+Architecture = dict[str, Any] | str | PathLike[str] | None
+
+
+@dataclass(frozen=True)
+class Original:
+    """One original, ready to be started."""
+
+    package: str
+    """Of `environments.ORIGINALS`."""
+    script: str
+    """Its worker."""
+    settings: dict[str, Any]
+    """What the worker's docstring lists."""
+    weights: str
+    """sha256 of the weights."""
+    licence: str
+    scale: str
+    trained_on: str
+    token_limit: int
+    too_long: Callable[[Sequence[str]], NDArray[np.bool_]]
+    """Which of N prompts have more tokens than the original reads."""
+    architecture: dict[str, Any]
+    hub_cache: Path | None = None
+    """Folder laid out as the hub's cache, for a package that asks the hub for its files."""

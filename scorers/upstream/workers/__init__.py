@@ -1,0 +1,1 @@
+"""Programs that run inside the originals' environments: they import nothing of prefbench."""
