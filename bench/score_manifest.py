@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from prefbench.scorers.protocol import Scorer
 
 __all__ = ["ScoredManifest", "score_manifest"]
+
+Memory = Literal["low", "high"]
 
 CHECKED_ROWS = 16
 """Rows that are scored in float32 as well where half precision is asked for."""
@@ -55,6 +57,7 @@ def score_manifest(
     batch_size: int | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    memory: Memory = "low",
     stages: Stages = silent,
 ) -> ScoredManifest:
     """Score every row with every scorer and write `scores.csv`, `scores.parquet` and `scorers.json` to `out`.
@@ -64,7 +67,7 @@ def score_manifest(
 
     Args:
         manifest: from `read_manifest`.
-        scorers: names; one scorer is in memory at a time.
+        scorers: names.
         out: folder, new, empty or of an earlier call, whose three files are replaced. Nothing is written before every
             score is there.
         weights: scorer -> path.
@@ -72,6 +75,8 @@ def score_manifest(
         batch_size: images at once, None for each scorer's own.
         device: torch device.
         dtype: of the networks. In half precision the first rows are scored in float32 too, and the difference is stated.
+        memory: "low" holds one scorer at a time and loads each twice, because missing weights of the last one must not
+            show after hours; "high" holds them all and loads each once.
         stages: shows progress.
 
     Raises:
@@ -101,10 +106,14 @@ def score_manifest(
 
     from prefbench.scorers.dual_encoder import EmbeddingStore, SharesEmbeddings, tower_of
 
-    # With several scorers each is loaded twice: missing weights of the last one must not show after hours.
+    held: dict[str, Scorer] = {}
     towers = []
     for name in scorers if len(scorers) > 1 else ():
-        towers.append(tower_of(load(name)))
+        scorer = load(name)
+        towers.append(tower_of(scorer))
+        if memory == "high":
+            held[name] = scorer
+        del scorer
         gc.collect()
     embeddings = EmbeddingStore(towers)
     tables, descriptions, kept = [], {}, {}
@@ -118,7 +127,7 @@ def score_manifest(
                 else load(name, "float32").score(manifest.images[few], prompts[few])
             )
             gc.collect()
-            scorer = load(name)
+            scorer = held.pop(name) if name in held else load(name)
             if isinstance(scorer, SharesEmbeddings):
                 scorer.embeddings = embeddings
             with stages(name, len(prompts), "images") as advance:

@@ -1,6 +1,6 @@
 """`prefbench score`."""
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["score_command"]
 
 
-class Backend(Enum):
+class Memory(StrEnum):
+    """How many scorers are in memory at once."""
+
+    low = "low"
+    high = "high"
+
+
+class Backend(StrEnum):
     """Whose code computes the scores."""
 
     port = "port"
@@ -53,6 +60,13 @@ def score_command(
             help="float32, float16 or bfloat16 networks; half precision is compared with float32 on the first rows.",
         ),
     ] = "float32",
+    memory: Annotated[
+        Memory,
+        typer.Option(
+            "--memory",
+            help="low: one scorer at a time, each loaded twice. high: all at once, each loaded once.",
+        ),
+    ] = Memory.low,
     backend: Annotated[
         Backend,
         typer.Option(
@@ -105,6 +119,7 @@ def score_command(
             batch_size=batch_size,
             device=resolve_device(device),
             dtype=dtype,
+            memory=memory.value,
             stages=stages,
         )
     _print_summary(console, scored)

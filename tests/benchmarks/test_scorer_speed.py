@@ -56,7 +56,8 @@ BLIP_B_16: dict[str, Any] = {
 }
 
 
-def _load(name: str, folder: Path) -> Any:
+def load_small(name: str, folder: Path) -> Any:
+    """A scorer of ViT-B size, its random weights written to `folder`."""
     torch.manual_seed(0)
     if name == "pickscore":
         pickscore.save_folder(folder, pickscore.build(CLIP_B_32), CLIP_B_32)
@@ -115,7 +116,7 @@ def test_scoring_files_against_the_bare_network(name: str, tmp_path: Path, bench
         paths.append(tmp_path / f"{i}.png")
         coarse.save(paths[-1])
     prompts = [f"a photo of {i} cats on a red sofa, oil on canvas" for i in range(IMAGES)]
-    scorer = _load(name, tmp_path / "weights")
+    scorer = load_small(name, tmp_path / "weights")
     scorer.batch_size = BATCH
     bare = BareNetwork(scorer, FORWARDS[name], paths, prompts)
     bare()

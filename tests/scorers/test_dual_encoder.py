@@ -163,3 +163,32 @@ def test_the_score_command_shares_one_pass(
     weights = {name: str(folder) for name, folder in one_tower.items()}
     score_manifest(read_manifest(tmp_path / "m.csv"), list(weights), tmp_path / "out", weights=weights)
     assert sum(looks) == 5
+
+
+@pytest.mark.parametrize(("memory", "loads"), [("low", 2), ("high", 1)])
+def test_with_high_memory_each_scorer_is_loaded_once_and_scores_are_the_same(
+    memory: str, loads: int, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(3):
+        picture(30, 30, k).save(tmp_path / f"{k}.png")
+    (tmp_path / "m.csv").write_text("image,prompt\n" + "".join(f"{k}.png,a cat\n" for k in range(3)))
+    weights = {name: str(folders[name]) for name in ("mini:pickscore", "mini:imagereward")}
+    loaded: list[str] = []
+
+    def counted(name: str, **options: Any) -> Any:
+        loaded.append(name)
+        return load_scorer(name, **options)
+
+    monkeypatch.setattr("prefbench.scorers.registry.load_scorer", counted)
+    scored = score_manifest(
+        read_manifest(tmp_path / "m.csv"),
+        list(weights),
+        tmp_path / "out",
+        weights=weights,
+        memory=memory,  # type: ignore[arg-type]
+    )
+    assert [loaded.count(name) for name in weights] == [loads, loads]
+    for name, rows in scored.scores.groupby("scorer"):
+        alone = load_scorer(str(name), weights=weights[str(name)])
+        paths = [tmp_path / f"{k}.png" for k in range(3)]
+        np.testing.assert_allclose(rows["score"], alone.score(paths, ["a cat"] * 3), rtol=1e-5)
