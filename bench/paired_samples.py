@@ -1,5 +1,6 @@
 """A scores table as one array, so that checkpoints are compared on the same prompts and seeds."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,10 @@ __all__ = ["PairedSamples", "arrange", "cast_votes", "slices_of"]
 
 LARGEST = 1e100
 """Magnitude of a score beyond which means and differences could overflow."""
+
+
+UNTRUNCATED = "prompts=untruncated"
+"""Slice of the prompts that no voter cuts off."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,16 @@ def cast_votes(samples: PairedSamples, pairs: list[tuple[str, str]], lower: set[
     return ballots * turned[None, :, None]
 
 
-def slices_of(about: pd.DataFrame) -> dict[str, npt.NDArray[np.bool_]]:
-    """Which samples are in "category=X", "challenge=Y"; a prompt without a category is in no slice of it."""
-    return {
+def slices_of(about: pd.DataFrame, untruncated: Collection[str] = ()) -> dict[str, npt.NDArray[np.bool_]]:
+    """Which samples are in "category=X", "challenge=Y"; a prompt without a category is in no slice of it.
+
+    Args:
+        about: one row a sample.
+        untruncated: texts of prompts that no voter cuts off; a slice where they are some and not all.
+    """
+    whole = about["prompt"].isin(list(untruncated)).to_numpy()
+    some = {UNTRUNCATED: whole} if whole.any() and not whole.all() else {}
+    return some | {
         f"{column}={value}": (about[column] == value).to_numpy()
         for column in OPTIONAL
         if column in about

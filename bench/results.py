@@ -4,7 +4,7 @@ The schema is in docs/architecture.md. Numbers are plain and finite; what is unk
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import combinations
@@ -59,6 +59,7 @@ def summarise(
     pairs: Sequence[tuple[str, str]] | None = None,
     suite: Mapping[str, Any] | None = None,
     scorers: Mapping[str, Mapping[str, Any]] | None = None,
+    untruncated: Collection[str] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -75,6 +76,8 @@ def summarise(
         suite: what was run, for the "suite" block; its electorate is replaced by the one above.
         scorers: name -> scorer info. "direction" "lower" turns a scorer round; without info, higher is
             better.
+        untruncated: texts of the prompts that every voter reads to the end: they make a slice of their own,
+            "prompts=untruncated", unless all of them or none are; None where it is not known.
         resamples: bootstrap samples, at least 1000.
         seed: of the bootstrap, at least 0. Each slice has its own stream: adding one does not change another.
 
@@ -101,7 +104,7 @@ def summarise(
         "checkpoints": _checkpoint_infos(checkpoints),
         "scorers": infos,
         "means": _means(samples),
-        "comparisons": _comparisons(samples, chosen, ballots, resamples, seed),
+        "comparisons": _comparisons(samples, chosen, ballots, untruncated, resamples, seed),
         "agreement": _agreement(ballots, samples),
         "intervals": {"method": METHOD, "resamples": resamples, "seed": seed},
     }
@@ -206,11 +209,12 @@ def _comparisons(
     samples: PairedSamples,
     chosen: list[tuple[str, str]],
     ballots: npt.NDArray[np.int8],
+    untruncated: Collection[str] | None,
     resamples: int,
     seed: int,
 ) -> list[dict[str, Any]]:
     """All prompts first, then every slice."""
-    slices = {"all": np.ones(len(samples.about), dtype=bool)} | slices_of(samples.about)
+    slices = {"all": np.ones(len(samples.about), dtype=bool)} | slices_of(samples.about, untruncated or ())
     return [
         entry
         for name, rows in slices.items()

@@ -34,7 +34,14 @@ from prefbench.bench.run_folder import (
 from prefbench.bench.run_report import describe_checkpoints, sample_paths
 from prefbench.bench.run_scores import scores_of
 from prefbench.bench.scores_table import write_scores
-from prefbench.bench.scoring import Judge, check_weights, meet_judge, score_missing, wanted_scores
+from prefbench.bench.scoring import (
+    Judge,
+    check_weights,
+    meet_judge,
+    read_to_the_end,
+    score_missing,
+    wanted_scores,
+)
 from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.ledger import Ledger
 from prefbench.bench.suite import Suite
@@ -278,6 +285,7 @@ def _conclude(
                 "sampling": _sampling(work) if drawn else None,
             },
             scorers={name: judge.info for name, judge in work.judges.items()},
+            untruncated=read_to_the_end(work.judges, work.suite.electorate.voters, work.prompts),
             resamples=resamples,
         )
         write_json(out / RESULTS, results)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.prompts.prompt_set import Prompt
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.keys import score_key
@@ -41,6 +42,8 @@ class Judge:
     fingerprint: str
     info: dict[str, Any]
     """Its entry in results.json, without the role."""
+    cut: frozenset[str] = frozenset()
+    """Prompts that it does not read to the end."""
     tower: str | None = None
     """Hash of its image tower, where its embeddings can be shared."""
 
@@ -83,8 +86,17 @@ def meet_judge(name: str, prompts: Sequence[str], weights: Mapping[str, str], de
                 f"{error} Leave {name} out of the suite's electorate, or use prompts that it can score."
             ) from error
     info = {field: getattr(scorer.info, field) for field in INFO_FIELDS}
-    cut = None if scorer.info.prompt_blind else int(np.sum(scorer.truncated(prompts)))
-    return Judge(name, scorer.info.fingerprint, {**info, "name": name, "truncated": cut}, tower_of(scorer))
+    blind = scorer.info.prompt_blind
+    cut = [] if blind else [p for p, long in zip(prompts, scorer.truncated(prompts), strict=True) if long]
+    info |= {"name": name, "truncated": None if blind else len(cut)}
+    return Judge(name, scorer.info.fingerprint, info, frozenset(cut), tower_of(scorer))
+
+
+def read_to_the_end(
+    judges: Mapping[str, Judge], voters: Sequence[str], prompts: Sequence[Prompt]
+) -> set[str]:
+    """Texts of the prompts that every voter reads to the end."""
+    return {prompt.text for prompt in prompts}.difference(*(judges[name].cut for name in voters))
 
 
 def score_missing(

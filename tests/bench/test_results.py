@@ -249,3 +249,26 @@ def test_four_checkpoints_on_partiprompts_size_with_slices_take_seconds():
     found = summarise(table, electorate={"voters": list("uvwxyz")}, checkpoints=list("abcd"))
     assert len(found["comparisons"]) == 6 * 7 * 24
     assert time.perf_counter() - start < 20
+
+
+def test_prompts_that_every_voter_reads_to_the_end_are_a_slice_of_their_own(table):
+    """12 of 30 prompts: its numbers are those of a table that has only them."""
+    whole = {f"text {p}" for p in range(12)}
+    found = summarise(
+        table, electorate=ELECTORATE, checkpoints=["base", "dpo"], untruncated=whole, resamples=1000
+    )
+    alone = summarise(
+        table[table["prompt"].isin(whole)], electorate=ELECTORATE, checkpoints=["base", "dpo"], resamples=1000
+    )
+    one, other = entry(found, "dpo", "base", slice="prompts=untruncated"), entry(alone, "dpo", "base")
+    assert one["prompts"] == 12
+    assert (one["wins"], one["ties"], one["losses"]) == (other["wins"], other["ties"], other["losses"])
+
+
+@pytest.mark.parametrize("untruncated", [None, (), "all"])
+def test_where_all_or_no_prompts_are_read_to_the_end_there_is_no_such_slice(table, untruncated):
+    given = set(table["prompt"]) if untruncated == "all" else untruncated
+    found = summarise(
+        table, electorate=ELECTORATE, checkpoints=["base", "dpo"], untruncated=given, resamples=1000
+    )
+    assert not any(row["slice"].startswith("prompts=") for row in found["comparisons"])
