@@ -23,6 +23,7 @@ __all__ = ["Manifest", "read_manifest"]
 REQUIRED = ("image", "prompt")
 OPTIONAL = ("checkpoint", "prompt_id", "seed", "category", "challenge")
 SCORED = ("checkpoint", "prompt_id", "prompt", "seed", "category", "challenge")
+NOT_CSV = (".json", ".jsonl", ".parquet", ".html", ".toml")
 SHOWN = 5
 """Offenders listed in an error before "and N more"."""
 
@@ -58,9 +59,9 @@ def read_manifest(path: Path) -> Manifest:
     _refuse(
         path, [i for i, image in enumerate(images) if not image.is_file()], "there is no such image", images
     )
-    _refuse(
-        path, [i for i, image in enumerate(images) if not _has_image_header(image)], "not an image", images
-    )
+    faults = [_header_fault(image) for image in images]
+    for fault in dict.fromkeys(filter(None, faults)):
+        _refuse(path, [i for i, found in enumerate(faults) if found == fault], fault, images)
     prompts = columns["prompt"]
     checkpoints = columns.get("checkpoint", ["images"] * len(rows))
     ids = columns.get("prompt_id") or _prompt_ids(prompts)
@@ -79,11 +80,13 @@ def read_manifest(path: Path) -> Manifest:
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if not path.is_file():
         raise DataError(f"There is no manifest at {path}. Give a CSV file with the columns image,prompt.")
+    if path.suffix.lower() in NOT_CSV:
+        raise DataError(f"{path} is not a CSV. Give the manifest: a CSV file with the columns image,prompt.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        if _has_image_header(path):
+        if not _header_fault(path):
             raise DataError(
                 f"{path} is an image. Give the manifest: a CSV file with the columns image,prompt and a row for each "
                 "image."
@@ -142,12 +145,15 @@ def _refuse(path: Path, rows: list[int], what: str, values: Sequence[object] | N
     )
 
 
-def _has_image_header(path: Path) -> bool:
+def _header_fault(path: Path) -> str:
+    """Why a file's header is not that of an image to score; "" if it is."""
     try:
         with Image.open(path):
-            return True
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return False
+            return ""
+    except Image.DecompressionBombError:
+        return "more pixels than Pillow opens (its guard against decompression bombs); shrink it"
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        return "not an image"
 
 
 def _prompt_ids(prompts: Sequence[str]) -> list[str]:

@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 def unknown_name(kind: str, name: str, known: list[str]) -> UsageError:
     """The error for a name that does not exist: nearest valid name first, then all of them."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    longer = [other for other in known if name and other.startswith(name)]
+    near = longer[:1] or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UsageError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(known)) or 'none'}.")
 
@@ -66,6 +67,11 @@ class Registry(Generic[T]):
         """The "module:attribute" behind a known name. Raises UsageError for any other."""
         return self._targets[self._key(name)]
 
+    def listed_target(self, name: str) -> str:
+        """The "module:attribute" behind one of `names()`, open names included."""
+        self._scan()
+        return self._targets[name]
+
     def __contains__(self, name: str) -> bool:
         try:
             self._key(name)
@@ -75,10 +81,14 @@ class Registry(Generic[T]):
 
     def _key(self, name: str) -> str:
         """The listed name that answers for `name`."""
-        if name in self.names():
+        if name in self.names() and "<" not in name:
             return name
         openings = {key: key.partition("<")[0] for key in self.names() if "<" in key and key.endswith(">")}
-        fitting = [key for key, start in openings.items() if name.startswith(start) and name != start]
+        if unfilled := [key for key, start in openings.items() if name in (key, start)]:
+            raise UsageError(
+                f"The {self.kind} {name!r} lacks what is to stand for the <...> of {unfilled[0]!r}."
+            )
+        fitting = [key for key, start in openings.items() if name.startswith(start)]
         if not fitting:
             raise unknown_name(self.kind, name, self.names())
         return max(fitting, key=lambda key: len(openings[key]))

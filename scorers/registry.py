@@ -7,7 +7,7 @@ from prefbench.bench.exceptions import MissingWeightsError, UsageError
 from prefbench.bench.registry import Registry
 from prefbench.scorers.protocol import Scorer
 
-__all__ = ["REGISTRY", "TABLE", "UPSTREAM", "Loader", "load_scorer"]
+__all__ = ["HAVE_ORIGINALS", "REGISTRY", "TABLE", "UPSTREAM", "VARIANTS", "Loader", "load_scorer"]
 
 # Name -> callable(name, *, weights, architecture, device, dtype) -> Scorer. A variant follows an "@" and is
 # the loader's business, and so is what stands for the <...> of an open name ("@" included).
@@ -34,19 +34,20 @@ TABLE = {
     "mini:aesthetic": "prefbench.scorers.aesthetic:load",
     "mini:truth": "prefbench.bench.miniature.truth:load",
 }
-# Names whose loader reads what follows an "@". Of a plug-in's names this is not known: its loader decides.
-WITH_VARIANTS = (
-    "hpsv2.0",
-    "hpsv2.1",
-    "mini:hpsv2",
-    "aesthetic.v1",
-    "aesthetic.v2",
-    "mini:aesthetic",
-    "mps",
-    "hpsv3",
-)
+HPSV2 = ("antialias", "legacy-noaa", "fp16", "legacy-noaa-fp16")
+# What may follow the "@" of a name, the default first. Of a plug-in's names this is not known: its loader decides.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "hpsv2.0": HPSV2,
+    "hpsv2.1": HPSV2,
+    "mini:hpsv2": HPSV2,
+    "hpsv3": ("fp32", "bf16"),
+    "mps": ("t0.3", "t0.01"),
+    "aesthetic.v1": ("vit-l-14", "vit-b-32", "vit-b-16"),
+    "aesthetic.v2": ("vit-l-14",),
+}
 # The variant that means: computed by the original package, in a process of its own.
 UPSTREAM = "upstream"
+HAVE_ORIGINALS = ("hpsv2.0", "hpsv2.1", "imagereward", "vqascore.clip-flant5-xl", "vqascore.clip-flant5-xxl")
 
 
 class Loader(Protocol):
@@ -94,9 +95,14 @@ def load_scorer(
     """
     base, _, variant = name.partition("@")
     loader = REGISTRY.get(base)
+    if base in TABLE and variant.endswith(f"@{UPSTREAM}"):
+        raise UsageError(
+            f"Scorer {name!r}: the original package computes in one way only; leave out {variant.split('@')[0]!r} or "
+            f"{UPSTREAM!r}."
+        )
     if variant == UPSTREAM and base in TABLE:
         from prefbench.scorers.upstream.scorer import load as loader
-    elif variant and base in TABLE and base not in WITH_VARIANTS:
+    elif variant and base in TABLE and base not in VARIANTS:
         raise UsageError(f"Scorer {base!r} has no variants: leave out @{variant}.")
     try:
         return loader(name, weights=weights, architecture=architecture, device=device, dtype=dtype)

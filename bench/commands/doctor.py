@@ -131,7 +131,8 @@ def _parity(console: "Console", wanted: list[str]) -> None:
     for name in wanted:
         if name not in SUBJECTS:
             raise unknown_name("original package", name, list(SUBJECTS))
-    results, problems = [], []
+    results: list[Parity] = []
+    failed: dict[str, list[str]] = {}  # reason -> packages
     with shown_on(Console(stderr=True)) as stages:
         for package in wanted or SUBJECTS:
             try:
@@ -142,16 +143,15 @@ def _parity(console: "Console", wanted: list[str]) -> None:
                 with stages(package, len(IMAGES), "images") as advance:
                     results.append(run_parity(package, advance))
             except PrefbenchError as error:
-                problems.append(f"{package}: {error}")
+                failed.setdefault(str(error), []).append(package)
     if results:
         _print_parity(console, results)
+    problems = [f"{', '.join(packages)}: {reason}" for reason, packages in failed.items()]
     problems += [
         f"{r.package}: {'; '.join(r.failures[:2]) or 'above the limit'}" for r in results if not r.holds
     ]
     if problems:
-        raise PrefbenchError(
-            f"{len(problems)} of the originals could not be confirmed. " + " ".join(problems)
-        )
+        raise PrefbenchError("Not all of the originals could be confirmed. " + " ".join(problems))
 
 
 def _print_parity(console: "Console", results: "list[Parity]") -> None:
@@ -193,7 +193,7 @@ def _golden(console: "Console", images: Path | None, weights: list[str]) -> None
     from rich.table import Table
 
     from prefbench.bench.device import resolve_device
-    from prefbench.bench.exceptions import PrefbenchError
+    from prefbench.bench.exceptions import PrefbenchError, UsageError
     from prefbench.bench.named_values import named_values
     from prefbench.bench.progress import shown_on
     from prefbench.bench.registry import unknown_name
@@ -204,6 +204,10 @@ def _golden(console: "Console", images: Path | None, weights: list[str]) -> None
     for name in given:
         if name not in known:
             raise unknown_name("scorer with published scores", name, known)
+        if not Path(given[name]).exists():
+            raise UsageError(f"--weights {name}={given[name]}: there is no such file or folder.")
+    if images is not None and not images.is_dir():
+        raise UsageError(f"--images {images}: there is no such folder.")
     device = resolve_device("auto")
     outcomes = []
     with (

@@ -37,11 +37,14 @@ Rows = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
 def _scorers() -> Rows:
-    from prefbench.scorers.registry import REGISTRY
+    from prefbench.scorers.registry import HAVE_ORIGINALS, REGISTRY, UPSTREAM, VARIANTS
 
-    return ("scorer", "what"), [
-        (name, _summary(REGISTRY.target(name).partition(":")[0])) for name in REGISTRY.names()
-    ]
+    rows: list[tuple[str, ...]] = []
+    for name in REGISTRY.names():
+        variants = [*VARIANTS.get(name, ())[1:], *([UPSTREAM] if name in HAVE_ORIGINALS else [])]
+        also = f" Also {', '.join(f'@{variant}' for variant in variants)}." if variants else ""
+        rows.append((name, _summary(REGISTRY.listed_target(name).partition(":")[0]) + also))
+    return ("scorer", "what"), rows
 
 
 def _methods() -> Rows:

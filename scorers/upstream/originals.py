@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from prefbench.bench.atomic import write_json
 from prefbench.bench.exceptions import UsageError
-from prefbench.bench.registry import unknown_name
 from prefbench.scorers import hpsv2, imagereward
 from prefbench.scorers.bert_tokenizer import VOCABULARY_FILE, build_tokenizer
 from prefbench.scorers.fingerprint import sha256_of_file
@@ -41,8 +40,9 @@ def open_original(
     """
     base = name.partition("@")[0]
     if base not in OPENERS:
-        known = [f"{known}@upstream" for known in OPENERS]
-        raise unknown_name("scorer whose original package can be run", name, known)
+        raise UsageError(
+            f"Scorer {base} has no original package that can be run here. These have one: {', '.join(OPENERS)}."
+        )
     original = OPENERS[base](name, weights, architecture, work)
     original.settings["device"] = device.partition(":")[0]  # which GPU is said by CUDA_VISIBLE_DEVICES
     return original

@@ -299,3 +299,18 @@ def test_real_images_through_the_real_command(
     first = table[table["scorer"] == "mini:hpsv2"].iloc[0]
     assert first["checkpoint"] == manifest["checkpoint"].iloc[0]
     assert first["score"] == pytest.approx(expected[0], abs=1e-6)
+
+
+def test_a_picture_that_is_too_large_is_not_said_to_be_none(
+    write: Callable[[Rows], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"rows 1 \(.*a\.png\), 2 .*more pixels than Pillow opens"):
+        read_manifest(write(ROWS))
+
+
+@pytest.mark.parametrize("name", ["results.json", "scores.parquet"])
+def test_another_file_in_place_of_the_manifest_is_told_what_is_expected(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"{}\n")
+    with pytest.raises(DataError, match="is not a CSV. Give the manifest"):
+        read_manifest(tmp_path / name)

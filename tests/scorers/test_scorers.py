@@ -241,7 +241,7 @@ def test_a_variant_of_a_scorer_that_has_none_is_refused(asked: str, folders: dic
 
 def test_every_name_of_the_table_resolves_to_a_loader() -> None:
     for name in TABLE:
-        assert callable(REGISTRY.get(name)), name
+        assert callable(REGISTRY.get(name.replace("<", "").replace(">", ""))), name
 
 
 def test_same_seed_saves_the_same_bytes(name: str, tmp_path: Path) -> None:
