@@ -18,6 +18,7 @@ from prefbench.bench.caveats import find_warnings
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.paired_samples import PairedSamples, arrange, cast_votes, slices_of
 from prefbench.bench.registry import unknown_name
+from prefbench.bench.resamples import check_resamples
 from prefbench.bench.results_file import SCHEMA
 from prefbench.bench.tally.agreement import effective_voters, same_winner, vote_correlation
 from prefbench.bench.tally.votes import TIE_RULE, majority
@@ -25,11 +26,6 @@ from prefbench.bench.tally.win_rate import RARE, MeanDifference, WinRate, tally
 from prefbench.bench.verdict import MAJORITY, give_verdicts
 
 __all__ = ["summarise"]
-
-FEWEST_RESAMPLES = 1000
-"""Below this the ends of a 95 % interval are themselves guesses: at 1000, 25 draws lie beyond each."""
-
-MOST_RESAMPLES = 1_000_000
 
 METHOD = (
     "95 % percentile bootstrap over distinct prompt texts, all seeds, scorers and votes of a prompt drawn "
@@ -165,11 +161,7 @@ def _check_request(
             raise UsageError(f"{pair[0]!r} can not be compared with itself. Name two different checkpoints.")
     if len({frozenset(pair) for pair in chosen}) < len(chosen) or not chosen:
         raise UsageError("Each two checkpoints are compared once: pairs has a repetition or is empty.")
-    if not FEWEST_RESAMPLES <= resamples <= MOST_RESAMPLES:
-        raise UsageError(
-            f"resamples is {resamples}; an interval needs at least {FEWEST_RESAMPLES} (10000 is usual), and more than "
-            f"{MOST_RESAMPLES:,} only cost memory."
-        )
+    check_resamples(resamples)
     if seed < 0:
         raise UsageError(f"The bootstrap's seed is {seed}; it must be 0 or more.")
 

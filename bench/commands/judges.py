@@ -14,7 +14,7 @@ __all__ = ["judges_command"]
 
 
 def judges_command(
-    data: Annotated[str, typer.Argument(help="Human choices: see below.", show_default=False)],
+    data: Annotated[str, typer.Argument(help="Human choices, as above.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
     scorer: Annotated[
         list[str] | None,
@@ -80,6 +80,7 @@ def judges_command(
     from prefbench.bench.judges.session import PAGE, Request, check_request, judge_data
     from prefbench.bench.named_values import named_values
     from prefbench.bench.progress import shown_on
+    from prefbench.bench.resamples import check_resamples
 
     console = Console()
     request = Request(
@@ -92,6 +93,7 @@ def judges_command(
         validation=validation,
     )
     check_request(request)
+    check_resamples(resamples)
     if dry_run:
         _print_plan(console, request)
         return
@@ -110,15 +112,21 @@ def judges_command(
 
 def _print_plan(console: "Console", request: "Request") -> None:
     from prefbench.bench.judges.judging import described
-    from prefbench.bench.judges.session import open_data
+    from prefbench.bench.judges.session import open_data, open_validation
     from prefbench.bench.judges.sheets import headline
+    from prefbench.bench.judges.wording import count
 
-    for data in [request.data, *([request.validation] if request.validation else [])]:
-        about = described(open_data(request, data))
+    choices = open_data(request, request.data)
+    others = open_validation(request, choices)
+    for opened in (choices, others):
+        if opened is None:
+            continue
+        about = described(opened)
         lines = headline({"data": about})
         if request.scorers:
             lines.append(
-                f"{about['images']:,} images to score by each of {', '.join(request.scorers)}, less those that are kept on disk."
+                f"{count(about['images'], 'image')} to score by each of {', '.join(request.scorers)}, "
+                "less those that are kept on disk."
             )
         if request.recorded:
             lines.append(f"Recorded scores: {', '.join(name for name, _ in request.recorded)}.")

@@ -40,6 +40,7 @@ class HumanChoices:
         label: how the one choice of a pair is made of several annotators.
         comparable: whether values of different prompts are on one scale, as ratings are and ranks are not.
         names: text that identifies each shown image within its prompt, S: equal for equal images.
+        named: whether `names` are the data's; else each place has its own, and images cannot be counted.
         read: place -> RGB image; None where the data has recorded scores only.
         recorded: column -> scores that stand beside the choices, (S,) float64, as they were written.
         left_out: what was left out and how often, for a person.
@@ -54,6 +55,7 @@ class HumanChoices:
     label: Label
     comparable: bool
     names: Sequence[str] = field(repr=False)
+    named: bool = True
     read: Callable[[int], Image.Image] | None = field(default=None, repr=False)
     recorded: Mapping[str, Floats] = field(default_factory=dict, repr=False)
     left_out: Mapping[str, int] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """Scorers held against people: the dict of results.json.
 
 {"schema": 1, "prefbench", "created",
- "data": {"source", "form", "prompts", "images", "pairs", "label": how one choice is made of several annotators, "ties",
-          "annotators": [fewest, most] a pair, "left_out": {what: n}},
+ "data": {"source", "form", "prompts", "images": null where they have no names, "pairs", "label": how one choice is made of
+          several annotators, "ties", "annotators": [fewest, most] a pair, "left_out": {what: n}},
  "scorers": {name: what it says of itself, or {"name", "recorded_in", "direction"}},
  "accuracy": [{"scorer", "ties": "left_out" | "half" | "pickscore", "prompts", "pairs", "right", "half", "wrong", "accuracy",
                "ci95", "ci_method", "no_opinion": what a scorer gets that always says tie}],
@@ -38,6 +38,7 @@ from prefbench.bench.judges.people import Decisions, against_one, against_rest, 
 from prefbench.bench.judges.rank_correlation import over_all, within_prompts
 from prefbench.bench.judges.scoring import JudgedScores, shown_images
 from prefbench.bench.judges.warn import warnings_of
+from prefbench.bench.judges.wording import without_negative_zeros
 from prefbench.bench.tally.agreement import same_winner
 from prefbench.bench.tally.win_rate import WinRate, tally
 
@@ -91,7 +92,8 @@ def judge(
         **_orders(choices, scorers, resamples, seed),
         "intervals": {"method": INTERVALS, "resamples": resamples, "seed": seed},
     }
-    return {**results, "warnings": warnings_of(results)}
+    plain: dict[str, Any] = without_negative_zeros(results)
+    return {**plain, "warnings": warnings_of(plain)}
 
 
 def described(choices: HumanChoices) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def described(choices: HumanChoices) -> dict[str, Any]:
         "source": choices.source,
         "form": choices.form,
         "prompts": len(set(choices.clusters.tolist())),
-        "images": len(shown_images(choices)),
+        "images": len(shown_images(choices)) if choices.named else None,
         "pairs": len(choices.pairs),
         "label": LABELS[choices.label] if len(choices.values) > 1 else "the one annotator's choice",
         "ties": int((choices.people() == 0).sum()),

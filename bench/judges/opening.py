@@ -1,6 +1,7 @@
 """From what the user writes after `prefbench judges` to human choices."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import numpy as np
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.judges.choices import HumanChoices, pairs_within
 from prefbench.bench.judges.tables import (
+    IDENTICAL,
+    UNJUDGED,
     annotators,
-    is_tifa,
     judged_table,
     look_for_image,
     pair_table,
-    tifa_table,
 )
+from prefbench.bench.judges.tifa import is_tifa, tifa_table
+from prefbench.bench.judges.wording import count_of
 from prefbench.reference_trainers.preferences.hpdv2 import is_hpdv2, load_hpdv2
 from prefbench.reference_trainers.preferences.imagereward import is_imagereward, load_imagereward
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
@@ -35,6 +38,9 @@ __all__ = ["FORMATS", "open_choices"]
 RANKINGS = "rankings.csv"
 """In a folder given as data: the table of rankings."""
 
+MOST_SIMULATED = 50_000
+"""Pairs of the miniature world, about 2 ms and 60 kB each."""
+
 IMAGE_KEYS = ("generations", "file_path", "image_path")
 """Where ImageReward, HPD v2 and TIFA name their images."""
 
@@ -50,7 +56,12 @@ FORMATS = (
 
 
 def open_choices(
-    spec: str, *, scored: Sequence[str] = (), images: bool = True, image_folder: Path | None = None
+    spec: str,
+    *,
+    scored: Sequence[str] = (),
+    images: bool = True,
+    image_folder: Path | None = None,
+    option: str = "DATA",
 ) -> HumanChoices:
     """Human choices, with the recorded scores that are asked for.
 
@@ -59,26 +70,33 @@ def open_choices(
         scored: names of recorded scores: columns NAME, in a table of pairs NAME_0 and NAME_1.
         images: whether the images will be looked at. Without them, tables and TIFA's ratings need none.
         image_folder: what image paths are relative to; None for the data's own folder.
+        option: what the user gave `spec` as, for messages.
 
     Raises:
-        UsageError: no such name, a folder that is not there, a score column that the data does not have.
+        UsageError: no such name, too many simulated pairs, a folder that is not there, a score column that the data does
+            not have.
         DataError: no such file, an unknown format, or rows that cannot be used, each named.
     """
     if image_folder is not None and not image_folder.is_dir():
         raise UsageError(f"--image-folder {image_folder}: there is no such folder. Check the path.")
-    choices = _open(spec, scored, images, image_folder)
+    choices = _open(spec, scored, images, image_folder, option)
     if not len(choices.pairs):
+        left_out = [count_of(number, what) for what, number in choices.left_out.items() if number]
         raise DataError(
             f"{choices.source} has no two images of one prompt that people compared, so there is no pair to judge."
+            + (f" Left out: {', '.join(left_out)}." if left_out else "")
         )
     return choices
 
 
-def _open(spec: str, scored: Sequence[str], images: bool, image_folder: Path | None) -> HumanChoices:
+def _open(
+    spec: str, scored: Sequence[str], images: bool, image_folder: Path | None, option: str
+) -> HumanChoices:
     if is_miniature(spec):
         _no_recorded(spec, scored)
+        _check_size(spec)
         return _from_pairs(open_preferences(spec, DataConfig(ties="keep")), "simulated pairs")
-    path = existing(spec)
+    path = existing(spec, option)
     if path.is_dir():
         if not (path / RANKINGS).is_file():
             return _pickapic(path, scored)
@@ -147,8 +165,21 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _pickapic(path: Path, scored: Sequence[str]) -> HumanChoices:
+    pairs = open_preferences(str(path), DataConfig(ties="keep"))  # first: a folder may hold something else
     _no_recorded(str(path), scored)
-    return _from_pairs(open_preferences(str(path), DataConfig(ties="keep")), "Pick-a-Pic pairs")
+    return _from_pairs(pairs, "Pick-a-Pic pairs")
+
+
+def _check_size(spec: str) -> None:
+    """Refuse more simulated pairs than anybody waits for; all are painted when they are opened."""
+    if found := re.fullmatch(r"miniature:([0-9]+)(?:x([0-9]+))?", spec):
+        rows, each = int(found[1]), int(found[2] or 2)
+        pairs = rows * each * (each - 1) // 2
+        if pairs > MOST_SIMULATED:
+            raise UsageError(
+                f"{spec} is {pairs:,} simulated pairs, and their images are painted one by one: at most {MOST_SIMULATED:,} can "
+                "be judged. Give fewer, such as miniature:300."
+            )
 
 
 def _from_pairs(pairs: LabelledPairs, form: str) -> HumanChoices:
@@ -167,7 +198,7 @@ def _from_pairs(pairs: LabelledPairs, form: str) -> HumanChoices:
         comparable=False,
         names=[pairs.image_names(row, side) for row in rows for side in (0, 1)],
         read=lambda place: pairs.image(rows[place // 2], place % 2),
-        left_out={"pairs of identical images": pairs.counts.identical_dropped},
+        left_out={IDENTICAL: pairs.counts.identical_dropped},
     )
 
 
@@ -195,8 +226,5 @@ def _from_rankings(rankings: Rankings, form: str) -> HumanChoices:
         read=lambda place: rankings.files.read(
             int(numbers[place]), f"{rankings.source} entry {int(group[place]) + 1}"
         ),
-        left_out={
-            "pairs of identical images": int(same.sum()),
-            "pairs that no annotator judged both images of": nobody,
-        },
+        left_out={IDENTICAL: int(same.sum()), UNJUDGED: nobody},
     )

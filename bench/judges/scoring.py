@@ -11,9 +11,11 @@ from PIL import Image
 from prefbench.bench.device import release_memory
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.judges.choices import HumanChoices
+from prefbench.bench.judges.wording import count
 from prefbench.bench.progress import Advance, Stages, silent
 from prefbench.bench.store.keys import pixels_sha256, score_key
 from prefbench.bench.store.measure_cache import MeasureCache
+from prefbench.reference_trainers.preferences.opening import is_miniature
 from prefbench.scorers.protocol import ChecksPrompts, Scorer
 from prefbench.scorers.registry import load_scorer
 
@@ -23,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 
 CHUNK = 32
 """Images read, scored and kept together."""
+TRUTH = "mini:truth"
+"""The scorer that knows proper captions of the miniature world only."""
 LOGITS = "logit-scaled cosine"
 """How the scale of a scorer begins whose softmax over two images is a preference."""
 
@@ -147,9 +151,26 @@ def _check_prompts(scorer: ChecksPrompts, name: str, prompts: Sequence[str], sou
     try:
         scorer.check_prompts(prompts)
     except DataError as error:
+        bad = [prompt for prompt in prompts if not _can_score(scorer, prompt)]
+        share = f"{len(bad):,} of {count(len(prompts), 'prompt')}"
+        if is_miniature(source) and name == TRUTH:
+            raise DataError(
+                f"{source}: {share} ask for no scene, such as {bad[0]!r}. They are there on purpose, as in any crowd's prompts, "
+                f"and {name} has no score for them. Leave out --scorer {name}, or judge miniature:50x4 (50 prompts, four images "
+                "of each), where every prompt asks for a scene; nothing was scored."
+            ) from error
         raise DataError(
-            f"{source}: {error} Leave out --scorer {name}, or such rows; nothing was scored."
+            f"{source}: {name} cannot score {share}. {error} Leave out --scorer {name}, or the rows with such prompts; "
+            "nothing was scored."
         ) from error
+
+
+def _can_score(scorer: ChecksPrompts, prompt: str) -> bool:
+    try:
+        scorer.check_prompts([prompt])
+    except DataError:
+        return False
+    return True
 
 
 def _score_chunk(

@@ -16,10 +16,11 @@ from prefbench.bench.judges.scoring import JudgedScores, recorded_scores, score_
 from prefbench.bench.out_folder import check_out
 from prefbench.bench.progress import Stages, silent
 from prefbench.bench.registry import unknown_name
+from prefbench.bench.resamples import check_resamples
 from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.bench.user_cache import cache_folder
 
-__all__ = ["PAGE", "RESULTS", "Request", "check_request", "judge_data", "open_data"]
+__all__ = ["PAGE", "RESULTS", "Request", "check_request", "judge_data", "open_data", "open_validation"]
 
 RESULTS, PAGE = "results.json", "judges.md"
 LOWER = ":lower"
@@ -58,7 +59,8 @@ def check_request(request: Request) -> None:
     """Refuse what cannot be judged, before any data is read.
 
     Raises:
-        UsageError: nobody to judge, a name given twice, or weights for a scorer that is not asked for.
+        UsageError: nobody to judge, a name given twice, weights for a scorer that is not asked for, or validation data
+            that are the data.
     """
     names = [*request.scorers, *(name for name, _ in request.recorded)]
     if not names:
@@ -73,6 +75,21 @@ def check_request(request: Request) -> None:
         for name in values:
             if name not in request.scorers:
                 raise unknown_name(f"scorer in {option}", name, list(request.scorers))
+    if request.validation and _one_place(request.data, request.validation):
+        raise _same_data(request)
+
+
+def _one_place(data: str, validation: str) -> bool:
+    one, other = Path(data), Path(validation)
+    return data == validation or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _same_data(request: Request) -> UsageError:
+    return UsageError(
+        f"--validation {request.validation} holds the same choices as DATA {request.data}: a threshold that is chosen on the "
+        "pairs it is judged on looks better than it is. Give other pairs, or leave --validation out: the threshold of a prompt "
+        "is then chosen on the other prompts."
+    )
 
 
 def open_data(request: Request, data: str) -> HumanChoices:
@@ -82,6 +99,37 @@ def open_data(request: Request, data: str) -> HumanChoices:
         scored=[name for name, _ in request.recorded],
         images=bool(request.scorers),
         image_folder=request.image_folder if data == request.data else None,
+        option="DATA" if data == request.data else "--validation",
+    )
+
+
+def open_validation(request: Request, choices: HumanChoices) -> HumanChoices | None:
+    """The choices to choose thresholds by, None where none are given.
+
+    Raises:
+        UsageError: they are those of `choices`, in whatever file and order.
+    """
+    if request.validation is None:
+        return None
+    others = open_data(request, request.validation)
+    if len(others.pairs) == len(choices.pairs) and _told(others) == _told(choices):
+        raise _same_data(request)
+    return others
+
+
+def _told(choices: HumanChoices) -> list[tuple[Any, ...]]:
+    """What people said of which pair, and the recorded scores, in an order of its own."""
+    names = choices.names if choices.named else [""] * len(choices.names)
+    recorded = list(choices.recorded.values())
+    return sorted(
+        (
+            choices.prompts[one],
+            names[one],
+            names[other],
+            said,
+            *(float(v[k]) for v in recorded for k in (one, other)),
+        )
+        for (one, other), said in zip(choices.pairs.tolist(), choices.people().tolist(), strict=True)
     )
 
 
@@ -99,7 +147,7 @@ def judge_data(
     Args:
         request: checked by `check_request` first.
         out: folder, new, empty or of an earlier call, whose two files are replaced.
-        resamples: bootstrap samples, at least 1.
+        resamples: bootstrap samples, at least 1000.
         seed: of the bootstrap.
         device: torch device.
         stages: shows progress.
@@ -112,14 +160,11 @@ def judge_data(
         PrefbenchError: data, weights or images that cannot be used.
     """
     check_request(request)
+    check_resamples(resamples)
     _check_folder(out)
-    if resamples < 1:
-        raise UsageError(
-            f"--resamples {resamples} is no number of bootstrap samples. Give 1 or more; 10000 is usual."
-        )
     choices = open_data(request, request.data)
     tied = bool((choices.people() == 0).any())
-    others = open_data(request, request.validation) if request.validation and tied else None
+    others = open_validation(request, choices) if tied else None
     judged = _scores(request, choices, device, stages)
     validation = (others, _scores(request, others, device, stages)) if others is not None else None
     results = judge(choices, judged, validation=validation, resamples=resamples, seed=seed)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefbench.bench.judges.people import PERSON
+from prefbench.bench.judges.wording import count, count_of, fixed, listed, percent
 
 __all__ = ["RULES", "Sheet", "headline", "sheets", "statements"]
 
@@ -37,21 +38,17 @@ def headline(results: Results) -> list[str]:
     """What was judged, on two or three lines."""
     data = results["data"]
     few, many = data["annotators"]
-    people = f"{few}-{many} annotators a pair" if few != many else _count(many, "annotator")
-    ties = (
-        f"{data['ties']:,} of {data['pairs']:,} pairs ({100 * data['ties'] / data['pairs']:.1f} %) are ties"
-    )
+    people = f"{few}-{many} annotators a pair" if few != many else count(many, "annotator")
+    share = f"{data['ties']:,} of {count(data['pairs'], 'pair')} ({100 * data['ties'] / data['pairs']:.1f} %)"
+    ties = f"{share} {'is a tie' if data['ties'] == 1 else 'are ties'}"
+    images = [] if data["images"] is None else [count(data["images"], "image")]
+    counts = [count(data["prompts"], "prompt"), *images, count(data["pairs"], "pair"), people]
     lines = [
-        f"{data['form']}: {_count(data['prompts'], 'prompt')}, {_count(data['images'], 'image')}, "
-        f"{_count(data['pairs'], 'pair')}, {people}.",
+        f"{data['form']}: {', '.join(counts)}.",
         f"People's choice: {data['label']}. {ties if data['ties'] else 'No pair is a tie'}.",
     ]
-    left_out = ", ".join(f"{count:,} {what}" for what, count in data["left_out"].items())
+    left_out = ", ".join(count_of(number, what) for what, number in data["left_out"].items())
     return [*lines, f"Left out: {left_out}."] if left_out else lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def statements(results: Results) -> list[str]:
@@ -61,7 +58,7 @@ def statements(results: Results) -> list[str]:
     if "one" in people:
         lines.append(
             f"Two annotators of a pair give the same answer in {_share(people['one']['who'][PERSON])} % of "
-            f"{people['one']['decisions'] // 2:,} comparisons."
+            f"{count(people['one']['decisions'] // 2, 'comparison')}."
         )
     if "rest" in people:
         lines.append(
@@ -74,25 +71,50 @@ def statements(results: Results) -> list[str]:
 def _most_accurate(results: Results) -> Iterator[str]:
     by_rule = {rule: [entry for entry in results["accuracy"] if entry["ties"] == rule] for rule in RULES}
     if not by_rule["left_out"]:
+        yield "People tied every pair, so there is no choice of theirs to agree with."
         return
-    best = {rule: max(found, key=lambda e: e["accuracy"]) for rule, found in by_rule.items() if found}
-    first = best["left_out"]
-    how = "agrees with people most" if len(results["scorers"]) > 1 else "agrees with people"
-    yield (
-        f"{first['scorer']} {how}: on {_rate(first)} % of {_count(first['pairs'], 'pair')} that people decided, over "
-        f"{_count(first['prompts'], 'prompt')}."
-    )
-    if _mark(first) != "+":
-        yield "That is worse than a coin." if _mark(first) == "-" else "That is not told apart from a coin."
+    best = {rule: _best(found) for rule, found in by_rule.items() if found}
+    first, *level_with = best["left_out"]
+    told = f"{count(first['pairs'], 'pair')} that people decided, over {count(first['prompts'], 'prompt')}."
+    if level_with:
+        names = listed([entry["scorer"] for entry in best["left_out"]])
+        yield f"{names} agree with people equally often: on {fixed(100 * first['accuracy'], 1)} % of {told}"
+    else:
+        how = "agrees with people most" if len(results["scorers"]) > 1 else "agrees with people"
+        yield f"{first['scorer']} {how}: on {_rate(first)} % of {told}"
+    yield from _against_a_coin(best["left_out"])
+    subject = first["scorer"] if level_with else "It"
+    equal = [entry["scorer"] for entry in level_with]
     ahead = [lead["b"] for lead in results["leads"] if lead["ci95"] and lead["ci95"][0] > 0]
-    level = [lead["b"] for lead in results["leads"] if lead["b"] not in ahead]
+    level = [lead["b"] for lead in results["leads"] if lead["b"] not in (*ahead, *equal)]
     if ahead:
-        yield f"It is ahead of {', '.join(ahead)} (the interval of the difference leaves out 0)."
+        yield f"{subject} is ahead of {', '.join(ahead)} (the interval of the difference leaves out 0)."
     if level:
-        yield f"It is not told apart from {', '.join(level)}."
-    other = best.get("pickscore", first)
-    if other["scorer"] != first["scorer"]:
-        yield f"With ties as PickScore counts them, {other['scorer']} is first: {_rate(other)} %."
+        yield f"{subject} is not told apart from {', '.join(level)}."
+    others = best.get("pickscore", [first])
+    if first["scorer"] not in [entry["scorer"] for entry in others]:
+        verb = "is" if len(others) == 1 else "are"
+        names = listed([entry["scorer"] for entry in others])
+        yield f"With ties as PickScore counts them, {names} {verb} first: {_rate(others[0])} %."
+
+
+def _best(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those with the highest accuracy, in order."""
+    top = max(entry["accuracy"] for entry in entries)
+    return [entry for entry in entries if entry["accuracy"] == top]
+
+
+def _against_a_coin(first: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    marks = {entry["scorer"]: _mark(entry) for entry in first}
+    worse = [name for name, mark in marks.items() if mark == "-"]
+    unclear = [name for name, mark in marks.items() if mark == " "]
+    if len(first) == 1 or len(worse) == len(first) or len(unclear) == len(first):
+        if worse:
+            yield "That is worse than a coin."
+        if unclear:
+            yield "That is not told apart from a coin."
+    elif unclear:
+        yield f"{listed(unclear)} cannot be told apart from a coin."
 
 
 def sheets(results: Results) -> Iterator[Sheet]:
@@ -144,9 +166,9 @@ def _leads_sheet(results: Results, order: Sequence[str]) -> Sheet:
     rows = []
     for name in order:
         if name in behind:
-            low_high = behind[name]["ci95"]
-            limits = "[n/a]" if low_high is None else f"[{-100 * low_high[1]:.1f}, {-100 * low_high[0]:.1f}]"
-            rows.append([name, f"{-100 * behind[name]['difference']:.1f} {limits}"])
+            ci95 = behind[name]["ci95"]
+            turned = None if ci95 is None else [-ci95[1], -ci95[0]]
+            rows.append([name, percent(-behind[name]["difference"], turned)])
     return Sheet(title, ["scorer", "difference"], rows)
 
 
@@ -217,8 +239,10 @@ def _people_sheet(results: Results, order: Sequence[str]) -> Sheet:
         )
         undefined = [kendall[name]["undefined"] for name in order]
         if max(undefined):
-            spread = " to ".join(dict.fromkeys(f"{n:,}" for n in (min(undefined), max(undefined))))
-            notes[-1] += f" It is not defined where all are equal: {spread} groups, left out."
+            least = "" if min(undefined) == max(undefined) else f"{min(undefined):,} to "
+            notes[-1] += (
+                f" It is not defined where all are equal: {least}{count(max(undefined), 'group')}, left out."
+            )
     rows = [[name, *(cells[i] for cells in columns.values())] for i, name in enumerate(names)]
     title = "How far people agree with one another, and scorers with them [95 % over prompts]"
     return Sheet(title, ["who", *columns], rows, notes)
@@ -229,7 +253,7 @@ def _over_all_sheet(results: Results, order: Sequence[str]) -> Sheet:
     rows = []
     for name in order:
         found = results["over_all"][name]
-        rows.append([name, *("n/a" if found[key] is None else f"{found[key]:.3f}" for key in measures)])
+        rows.append([name, *("n/a" if found[key] is None else fixed(found[key], 3) for key in measures)])
     title = "Correlation with the mean rating, images of all prompts together"
     return Sheet(title, ["scorer", *measures.values()], rows)
 
@@ -261,21 +285,16 @@ def _mark(entry: Mapping[str, Any]) -> str:
 
 
 def _rate(entry: Mapping[str, Any]) -> str:
-    return _percent(entry["accuracy"], entry["ci95"])
+    return percent(entry["accuracy"], entry["ci95"])
 
 
 def _share(entry: Mapping[str, Any]) -> str:
-    return _percent(entry["agreement"], entry["ci95"])
-
-
-def _percent(value: float, ci95: Sequence[float] | None) -> str:
-    return f"{100 * value:.1f} " + (
-        "[n/a]" if ci95 is None else f"[{100 * ci95[0]:.1f}, {100 * ci95[1]:.1f}]"
-    )
+    return percent(entry["agreement"], entry["ci95"])
 
 
 def _tau(found: Mapping[str, Any] | None) -> str:
     if found is None or found["tau"] is None:
         return "n/a"
     limits = found["ci95"]
-    return f"{found['tau']:.2f} " + ("[n/a]" if limits is None else f"[{limits[0]:.2f}, {limits[1]:.2f}]")
+    text = "n/a" if limits is None else f"{fixed(limits[0], 2)}, {fixed(limits[1], 2)}"
+    return f"{fixed(found['tau'], 2)} [{text}]"

@@ -5,13 +5,11 @@
     ratings   prompt, rating_... (higher is better), image           score column NAME
 
 One rank_ or rating_ column an annotator; an empty cell is no judgement. Images of one `instance` are compared, in ratings
-those of one prompt where there is no such column. Also TIFA's ratings (Hu et al., arXiv 2303.11897), as
-Yushi-Hu/tifa@8e37050 human_annotations/human_annotations_with_scores.json has them: two Likert scores an image.
+those of one prompt where there is no such column.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,52 +17,28 @@ import pandas as pd
 from PIL import Image
 
 from prefbench.bench.exceptions import DataError
+from prefbench.bench.judges.checks import (
+    check_one_row_an_image,
+    check_score_columns,
+    image_texts,
+    one_kind,
+    ranks_below_one,
+    refuse,
+    score_contradictions,
+)
 from prefbench.bench.judges.choices import HumanChoices, pairs_within
-from prefbench.bench.registry import unknown_name
 from prefbench.reference_trainers.preferences.image_files import ImageFiles
 from prefbench.reference_trainers.preferences.manifest import checked_labels, checked_prompts
 
-__all__ = ["annotators", "is_tifa", "judged_table", "look_for_image", "pair_table", "tifa_table"]
+__all__ = ["IDENTICAL", "RATING", "UNJUDGED", "annotators", "judged_table", "look_for_image", "pair_table"]
 
 Floats = npt.NDArray[np.float64]
 
 SIDES = ("image_0", "image_1")
 PAIR_COLUMNS = ("prompt", *SIDES, "label_0")
 RANK, RATING = "rank_", "rating_"
-TIFA_KEYS = ("text_id", "image_path", "text", "human_scores")
-SHOWN = 5
-
-
-def is_tifa(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of a JSON file is one of TIFA's."""
-    return all(key in entry for key in TIFA_KEYS)
-
-
-def tifa_table(path: Path, entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """TIFA's entries as a table of ratings; an image with fewer scores than others has empty cells.
-
-    Raises:
-        DataError: an entry without a key, or whose human_scores are no list.
-    """
-    problems = [
-        f"entry {i} has no usable {key}"
-        for i, entry in enumerate(entries, start=1)
-        for key in TIFA_KEYS
-        if key not in entry or (key == "human_scores" and not (isinstance(entry[key], list) and entry[key]))
-    ]
-    _refuse(path, problems, len(entries))
-    rows = []
-    for entry in entries:
-        scores = {f"{RATING}{k}": score for k, score in enumerate(entry["human_scores"], start=1)}
-        known = {
-            "instance": entry["text_id"],
-            "prompt": entry["text"],
-            "image": entry["image_path"],
-            **scores,
-        }
-        rest = {key: value for key, value in entry.items() if key not in (*TIFA_KEYS, "human_avg")}
-        rows.append({**rest, **known})
-    return pd.DataFrame(rows)
+IDENTICAL, UNJUDGED = "pairs of identical images", "pairs that no annotator judged both images of"
+"""What is left out and counted."""
 
 
 def annotators(table: pd.DataFrame) -> list[str]:
@@ -87,10 +61,16 @@ def judged_table(
         images: whether the images will be looked at.
 
     Raises:
-        DataError: a missing column; a prompt, number or image that cannot be used, named by row.
+        DataError: a missing column; a prompt, number or image that cannot be used, or an image that stands twice among those
+            it is compared with, named by row.
     """
     people = annotators(table)
     ranked = people[0].startswith(RANK)
+    one_kind(
+        path,
+        people if ranked else [],
+        [c for c in map(str, table.columns) if c.startswith(RATING)] if ranked else [],
+    )
     needed = ["prompt", *(["instance"] if ranked else []), *(["image"] if images else [])]
     _need(path, table, needed)
     prompts, problems = checked_prompts(table["prompt"])
@@ -101,30 +81,43 @@ def judged_table(
         for i in np.flatnonzero(np.isnan(values).all(axis=1))
         if not found
     ]
+    problems += ranks_below_one(values, people) if ranked else []
     recorded = _recorded(path, table, {name: [name] for name in scored}, problems)
+    group = _groups(table, prompts, problems)
+    texts = image_texts(table, "image")
+    if not problems:
+        check_one_row_an_image(path, group, texts, prompts, RANK if ranked else RATING)
+    problems += score_contradictions(prompts, texts, recorded, 1)
+    files, numbers = _files(path, table, ["image"], folder, images, problems)
+    refuse(path, problems, len(table))
+    judgements = (-values if ranked else values).T
+    pairs, nobody = pairs_within(group, judgements)
+    shown = numbers[:, 0]
+    same = files.identical(shown[pairs]) if files else np.zeros(len(pairs), dtype=bool)
+    return HumanChoices(
+        str(path),
+        form,
+        prompts,
+        group,
+        judgements,
+        pairs[~same],
+        "majority" if ranked else "mean",
+        comparable=not ranked,
+        names=_names(files, shown, texts),
+        read=_reader(path, files, shown),
+        recorded=recorded,
+        left_out={IDENTICAL: int(same.sum()), UNJUDGED: nobody},
+    )
+
+
+def _groups(table: pd.DataFrame, prompts: Sequence[str], problems: list[str]) -> npt.NDArray[np.int64]:
+    """(rows,) equal for images that are compared; an instance of several prompts is a problem."""
     key = table["instance" if "instance" in table.columns else "prompt"]
     group, labels = pd.factorize(key, use_na_sentinel=False)
     for number, texts in pd.Series(prompts).groupby(group):
         if texts.nunique() > 1:
             problems.append(f"instance {labels[int(str(number))]!r} has more than one prompt")
-    files, numbers = _files(path, table, ["image"], folder, images, problems)
-    _refuse(path, problems, len(table))
-    judgements = (-values if ranked else values).T
-    pairs, nobody = pairs_within(group.astype(np.int64), judgements)
-    return HumanChoices(
-        str(path),
-        form,
-        prompts,
-        group.astype(np.int64),
-        judgements,
-        pairs,
-        "majority" if ranked else "mean",
-        comparable=not ranked,
-        names=[files.name(n) if files else str(i) for i, n in enumerate(numbers[:, 0].tolist())],
-        read=_reader(path, files, numbers[:, 0]),
-        recorded={name: columns[:, 0] for name, columns in recorded.items()},
-        left_out={"pairs that no annotator judged both images of": nobody},
-    )
+    return group.astype(np.int64)
 
 
 def pair_table(
@@ -137,24 +130,32 @@ def pair_table(
     problems += found
     recorded = _recorded(path, table, {name: [f"{name}_0", f"{name}_1"] for name in scored}, problems)
     files, numbers = _files(path, table, SIDES, folder, images, problems)
-    _refuse(path, problems, len(table))
+    sides = [image_texts(table, side) for side in SIDES]
+    texts = [name for row in zip(*sides, strict=True) for name in row]
+    shown = [prompt for prompt in prompts for _ in SIDES]
+    problems += score_contradictions(shown, texts, recorded, 2)
+    refuse(path, problems, len(table))
     rows = len(table)
     places = np.arange(2 * rows).reshape(rows, 2)
-    same = files.identical(numbers) if files else np.zeros(rows, dtype=bool)
+    if files:
+        same = files.identical(numbers)
+    else:
+        same = np.array([bool(one) and one == other for one, other in zip(*sides, strict=True)], dtype=bool)
     flat = numbers.ravel()
     return HumanChoices(
         str(path),
         "pairs",
-        [prompt for prompt in prompts for _ in SIDES],
+        shown,
         np.repeat(np.arange(rows), 2),
         np.stack([labels, 1 - labels], axis=1).reshape(1, -1),
         places[~same],
         "majority",
         comparable=False,
-        names=[files.name(n) if files else str(i) for i, n in enumerate(flat.tolist())],
+        names=_names(files, flat, texts),
+        named=all(texts),
         read=_reader(path, files, flat, per_row=2),
-        recorded={name: columns.ravel() for name, columns in recorded.items()},
-        left_out={"pairs of identical images": int(same.sum())},
+        recorded=recorded,
+        left_out={IDENTICAL: int(same.sum())},
     )
 
 
@@ -198,13 +199,13 @@ def _shown(value: object) -> str:
 def _recorded(
     path: Path, table: pd.DataFrame, wanted: Mapping[str, Sequence[str]], problems: list[str]
 ) -> dict[str, Floats]:
+    """Score -> one number an image that is shown, in the order of rows and, within a row, of `wanted`'s columns."""
+    pairs = any(len(columns) > 1 for columns in wanted.values())
+    check_score_columns(path, list(wanted), _score_columns([str(c) for c in table.columns]), pairs)
     found = {}
-    known = [str(column) for column in table.columns]
     for name, columns in wanted.items():
-        for column in columns:
-            if column not in known:
-                raise unknown_name(f"score column of {path.name}", column, _score_columns(known))
-        found[name], wrong = _numbers(table, columns, empty="refused")
+        numbers, wrong = _numbers(table, columns, empty="refused")
+        found[name] = numbers.ravel()
         problems += wrong
     return found
 
@@ -229,6 +230,13 @@ def _files(
     return files, numbers
 
 
+def _names(files: ImageFiles | None, numbers: npt.NDArray[np.int64], texts: Sequence[str]) -> list[str]:
+    """What identifies each shown image: its file, or else its name; where it has none it is like no other."""
+    if files:
+        return [files.name(int(number)) for number in numbers]
+    return [text or f"image {place + 1} without a name" for place, text in enumerate(texts)]
+
+
 def _reader(
     path: Path, files: ImageFiles | None, numbers: npt.NDArray[np.int64], per_row: int = 1
 ) -> Callable[[int], Image.Image] | None:
@@ -242,13 +250,4 @@ def _need(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
     if absent:
         raise DataError(
             f"{path} has no column {', '.join(absent)} (it has: {', '.join(map(str, table.columns))}). Add it."
-        )
-
-
-def _refuse(path: Path, problems: Sequence[str], rows: int) -> None:
-    if problems:
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise DataError(
-            f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''} in {rows:,} rows (row 1 is the first after "
-            f"the header): {'; '.join(problems[:SHOWN])}{more}. Mend or delete these rows; nothing was judged."
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefbench.bench.caveats import FEW_PROMPTS, MANY_TIES
+from prefbench.bench.judges.wording import count
 
 __all__ = ["warnings_of"]
 
@@ -30,7 +31,7 @@ def warnings_of(results: Mapping[str, Any]) -> list[str]:
         if info.get("truncated_prompts")
     ]
     if cut:
-        found.append(f"Of {data['prompts']:,} prompts these are cut: {', '.join(cut)}.")
+        found.append(f"Of {count(data['prompts'], 'prompt')} these are cut: {', '.join(cut)}.")
     if data["prompts"] == 1:
         found.append("One prompt: nothing can be said of other prompts, so there are no intervals.")
     elif data["prompts"] < FEW_PROMPTS:

@@ -274,7 +274,8 @@ def flip_labels(pairs: LabelledPairs, share: float, seed: int) -> LabelledPairs:
 def problems_error(source: str, problems: Sequence[str], rows: int, shown: int = SHOWN_PROBLEMS) -> DataError:
     """One paragraph that names the first rows that cannot be used."""
     more = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
+    counts = [f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((len(problems), "problem"), (rows, "row"))]
     return DataError(
-        f"{source}: {len(problems)} problem(s) in {rows} rows (row 1 is the first after the header): "
+        f"{source}: {' in '.join(counts)} (row 1 is the first after the header): "
         f"{'; '.join(problems[:shown])}{more}. Mend or delete these rows; nothing was computed."
     )

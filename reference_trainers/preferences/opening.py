@@ -175,8 +175,8 @@ def _open(path: Path, config: DataConfig) -> LabelledPairs | Rankings:
     return load_manifest(path, config.ties, folder, table)
 
 
-def existing(spec: str) -> Path:
-    """The file or folder that is named by `spec`.
+def existing(spec: str, option: str = "--data") -> Path:
+    """The file or folder that is named by `spec`; `option` is what the user gave it as.
 
     Raises:
         UsageError: no such name.
@@ -186,7 +186,7 @@ def existing(spec: str) -> Path:
     if path.exists():
         return path
     if path.suffix or len(path.parts) > 1:
-        raise DataError(f"--data {spec}: there is no such file or folder. Check the path.")
+        raise DataError(f"{option} {spec}: there is no such file or folder. Check the path.")
     raise unknown_name("data source", spec, [MINIATURE])
 
 

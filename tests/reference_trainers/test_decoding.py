@@ -53,7 +53,7 @@ def test_every_image_that_is_cut_off_is_named_before_the_first_step(
     with pytest.raises(DataError) as caught:
         train(recipe_of(cache=cache), **places)
     text = str(caught.value)
-    assert "2 problem(s) in 8 rows" in text
+    assert "2 problems in 8 rows" in text
     for row, image in zip((2, 7), broken, strict=True):
         assert f"; row {row}: {image} cannot be read" in text.replace("): row", "); row")
     assert not out.exists()
@@ -74,7 +74,7 @@ def test_an_image_of_several_rows_is_decoded_once_and_named_with_each(tmp_path: 
     images = [(pair, side) for pair in range(3) for side in (0, 1)]
     check_images(pairs, images)
     cut(tmp_path / "b.png")
-    with pytest.raises(DataError, match=r"2 problem\(s\) in 3 rows.*row 1: .*b\.png.*; row 2: .*b\.png"):
+    with pytest.raises(DataError, match=r"2 problems in 3 rows.*row 1: .*b\.png.*; row 2: .*b\.png"):
         check_images(open_preferences(str(tmp_path / "pairs.csv"), PLAIN), images)
 
 

@@ -170,7 +170,7 @@ REFUSED = {
     "Unknown scorer in --weights 'toy:red'": ("--scorer", "toy:bright", "--weights", "toy:red=x"),
     "Unknown scorer 'toy:brigt'. Did you mean 'toy:bright'": ("--scorer", "toy:brigt"),
     "Unknown score column": ("--score-column", "owm"),
-    "--resamples 0 is no number": ("--score-column", "own", "--resamples", 0),
+    "resamples is 0; an interval needs at least 1000": ("--score-column", "own", "--resamples", 0),
 }
 
 

@@ -11,6 +11,7 @@ from prefbench.bench.judges.credit import FOLDS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "judges.md").read_text(encoding="utf-8")
 PAIRS, RANKINGS, RATINGS = (part.partition("```")[0] for part in TEXT.split("```csv\n")[1:])
+IMAGES = {"PAIRS": 5, "RANKINGS": 5, "RATINGS": 4}
 OPTIONS = {"PAIRS": ["clip"], "RANKINGS": ["clip"], "RATINGS": ["clip", "fid:lower"]}
 
 
@@ -23,6 +24,7 @@ def test_each_table_is_judged_as_it_stands(tmp_path: Path, name: str, table: str
     )
     assert result.exit_code == 0, result.output
     assert name.lower() in (tmp_path / "o" / "judges.md").read_text()
+    assert f", {IMAGES[name]} images, " in result.output
 
 
 def test_every_option_that_is_named_exists() -> None:

@@ -1,5 +1,6 @@
 """The whole judgement: by hand, what must not move it, and data on the edge."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from prefbench.bench.judges.judging import judge
 from prefbench.bench.judges.opening import open_choices
 from prefbench.bench.judges.printing import markdown
 from prefbench.bench.judges.scoring import JudgedScores, recorded_scores
+from prefbench.bench.judges.sheets import headline, statements
 
 RESAMPLES = 200
 
@@ -186,3 +188,53 @@ def test_a_recorded_score_of_which_lower_is_better_is_turned_round() -> None:
     results = judge(with_fid, recorded_scores(with_fid, [("fid", False)]), resamples=RESAMPLES)
     assert accuracy(results, "fid", "left_out")["accuracy"] == 1
     assert results["scorers"]["fid"]["direction"] == "lower"
+
+
+def test_scorers_that_are_level_are_named_together_and_none_is_most() -> None:
+    """Both are right on three of four prompts, on different ones; the third is right on two."""
+    choices = pairs_of([1, 1, 1, 1], ["a", "b", "c", "d"])
+    judged = [scored("x", [1, 1, 1, -1]), scored("y", [-1, 1, 1, 1]), scored("z", [-1, 1, 1, -1])]
+    said = " ".join(statements(judge(choices, judged, resamples=RESAMPLES)))
+    assert said.startswith("x and y agree with people equally often: on 75.0 % of 4 pairs")
+    assert "most" not in said
+    assert "x is not told apart from z." in said
+    alone = " ".join(statements(judge(choices, judged[1:], resamples=RESAMPLES)))
+    assert alone.startswith("y agrees with people most: on 75.0 [")
+
+
+def test_pickscores_rule_names_another_scorer_only_where_it_is_ahead() -> None:
+    """y is first with ties left out. By PickScore's rule x, named before it, is made level with it, then first."""
+    choices = pairs_of([1, 0.5, 1], ["a", "b", "c"])
+    results = judge(choices, [scored("x", [2, 1, -2]), scored("y", [3, 1, 3])], resamples=RESAMPLES)
+    said = []
+    for share in (0.8, 0.9):
+        accuracy(results, "x", "pickscore")["accuracy"] = share
+        accuracy(results, "y", "pickscore")["accuracy"] = 0.8
+        said.append(" ".join(statements(results)))
+    assert "With ties as PickScore" not in said[0]
+    assert "With ties as PickScore counts them, x is first: 90.0" in said[1]
+
+
+def test_no_zero_has_a_sign() -> None:
+    """Scorers that always agree: their difference is 0 both ways round, and so are its limits."""
+    choices = pairs_of([1, 0, 1], ["a", "b", "c"])
+    results = judge(choices, [scored("x", [1, 1, -1]), scored("y", [2, 2, -2])], resamples=RESAMPLES)
+    page = markdown(results)
+    assert "| y | 0.0 [0.0, 0.0] |" in page
+    assert "-0.0" not in page
+    assert "-0.0" not in json.dumps(results)
+
+
+def test_people_who_tie_every_pair_are_said_to() -> None:
+    results = judge(pairs_of([0.5] * 3, ["a", "b", "c"]), [scored("s", [1, -1, 1])], resamples=RESAMPLES)
+    assert statements(results)[0].startswith("People tied every pair")
+    assert "\n\n\n" not in markdown(results)
+
+
+def test_one_of_a_thing_is_not_several() -> None:
+    choices = pairs_of([1, 0.5], ["a", "b"])
+    choices.left_out["pairs of identical images"] = 1  # type: ignore[index]
+    results = judge(choices, [scored("s", [1, -1])], resamples=RESAMPLES)
+    text = " ".join(headline(results))
+    assert "1 of 2 pairs (50.0 %) is a tie" in text
+    assert "Left out: 1 pair of identical images." in text

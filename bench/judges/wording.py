@@ -1,0 +1,61 @@
+"""Numbers in words: the right plural, and no negative zero."""
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["count", "count_of", "fixed", "listed", "percent", "without_negative_zeros"]
+
+
+def count(number: int, what: str) -> str:
+    """A number and its noun.
+
+    >>> count(1, "pair"), count(1200, "pair")
+    ('1 pair', '1,200 pairs')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def count_of(number: int, what: str) -> str:
+    """As `count`, of a phrase that begins with "pairs".
+
+    >>> count_of(1, "pairs of identical images"), count_of(2, "pairs of identical images")
+    ('1 pair of identical images', '2 pairs of identical images')
+    """
+    return count(number, "pair") + what.removeprefix("pairs")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with so many digits after the point, a zero without a sign.
+
+    >>> fixed(-0.04, 1), fixed(-0.06, 1)
+    ('0.0', '-0.1')
+    """
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def percent(value: float, ci95: Sequence[float] | None) -> str:
+    """A share and its interval, in percent.
+
+    >>> percent(0.5, [0.25, 0.75]), percent(-0.0, None)
+    ('50.0 [25.0, 75.0]', '0.0 [n/a]')
+    """
+    limits = "n/a" if ci95 is None else f"{fixed(100 * ci95[0], 1)}, {fixed(100 * ci95[1], 1)}"
+    return f"{fixed(100 * value, 1)} [{limits}]"
+
+
+def without_negative_zeros(found: Any) -> Any:
+    """The same dicts, lists and numbers, with 0.0 for -0.0."""
+    if isinstance(found, dict):
+        return {key: without_negative_zeros(value) for key, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [without_negative_zeros(value) for value in found]
+    return found + 0.0 if isinstance(found, float) else found
