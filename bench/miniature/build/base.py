@@ -124,6 +124,7 @@ def train_base(
     write_clip_tokenizer(state / "tokenizer", TEXT_TOKENS)
     tokenizer = CLIPTokenizer.from_pretrained(state / "tokenizer")
     vae = AutoencoderKL.from_pretrained(autoencoder, torch_dtype=torch.float32)
+    vae.register_to_config(_name_or_path="miniature")  # else the folder of this machine stands in what ships
     scheduler = DDIMScheduler(
         num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
         clip_sample=False, set_alpha_to_one=False, steps_offset=1,
