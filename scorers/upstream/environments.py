@@ -19,9 +19,8 @@ from prefbench.bench.exceptions import MissingDependencyError
 from prefbench.bench.store.folder_lock import folder_lock
 from prefbench.bench.user_cache import cache_folder
 
-__all__ = ["ORIGINALS", "build_environment", "environment_python", "is_built", "worker_environment"]
+__all__ = ["build_environment", "environment_python", "is_built", "worker_environment"]
 
-ORIGINALS = ("hpsv2", "image-reward", "t2v-metrics")
 PYTHON = "3.11"
 COMPLETE = "complete"
 
@@ -55,7 +54,7 @@ def build_environment(package: str) -> Path:
     where one is set, else from PyTorch's own index by uv's `--torch-backend=cpu`.
 
     Args:
-        package: of `ORIGINALS`.
+        package: one that has a list in `pins/`.
 
     Raises:
         MissingDependencyError: no uv, no Python 3.11, or a wheel cannot be had; with uv's last lines.

@@ -19,7 +19,7 @@ class Original:
     """One original, ready to be started."""
 
     package: str
-    """Of `environments.ORIGINALS`."""
+    """Its name on the index; `pins/` has a list of that name."""
     script: str
     """Its worker."""
     settings: dict[str, Any]

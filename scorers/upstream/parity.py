@@ -69,7 +69,7 @@ def run_parity(package: str, advance: Callable[[int], None] = lambda _: None) ->
     """Compare one original with its port.
 
     Args:
-        package: of `environments.ORIGINALS`; its environment is made where it is missing.
+        package: of `parity_models.SUBJECTS`; its environment is made where it is missing.
         advance: called with the number of images that are done; there are `len(IMAGES)`.
 
     Raises: UpstreamError, MissingDependencyError.
