@@ -29,6 +29,7 @@ def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         _reward_hacking,
         _head_to_head,
         _same_pictures,
+        _left_out,
         _one_training_seed,
         _few_prompts,
         _electorate,
@@ -110,6 +111,22 @@ def _same_pictures(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> F
                 "under different names, or what was trained did not change. Nothing can be learnt from comparing them.",
                 names,
             )
+
+
+def _left_out(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
+    """Samples without a score of some scorer."""
+    left_out = results["suite"].get("left_out")
+    if left_out:
+        told = "; ".join(
+            f"{checkpoint}: {', '.join(f'{count} by {scorer}' for scorer, count in scorers.items())}"
+            for checkpoint, scorers in left_out["missing"].items()
+        )
+        yield _warning(
+            "left_out",
+            f"{left_out['samples']} of {left_out['of']} samples are left out for all checkpoints, because a score is missing "
+            f"({told}). If images that fail are not like the others, the win rates are not those of all prompts.",
+            sorted(left_out["missing"]),
+        )
 
 
 def _one_training_seed(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:

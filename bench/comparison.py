@@ -6,6 +6,7 @@ from typing import Any
 
 from prefbench.bench import atomic
 from prefbench.bench.exceptions import UsageError
+from prefbench.bench.gaps import Incomplete, drop_incomplete
 from prefbench.bench.out_folder import check_out
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.results import summarise
@@ -27,6 +28,7 @@ def compare_scores(
     held_out: Sequence[str] = (),
     resamples: int = 10_000,
     seed: int = 0,
+    incomplete: Incomplete = "refuse",
 ) -> dict[str, Any]:
     """Compare checkpoint `a` with `b` and write the folder `out`, whole or not at all.
 
@@ -39,6 +41,7 @@ def compare_scores(
         held_out: scorers that are reported and do not vote.
         resamples: bootstrap samples.
         seed: of the bootstrap.
+        incomplete: what is done with a (prompt, seed) that lacks a score: "drop" leaves it out for both, and counts it.
 
     Returns:
         The results, as they stand in results.json.
@@ -58,9 +61,19 @@ def compare_scores(
         if name not in known:
             raise unknown_name("checkpoint", name, known)
     frame = frame[frame["checkpoint"].isin([a, b])].reset_index(drop=True)
+    left_out = None
+    if incomplete == "drop":
+        frame, left_out = drop_incomplete(frame, source=str(scores))
     check_complete(frame, source=str(scores))
     electorate = choose_electorate(list(dict.fromkeys(frame["scorer"])), voters, held_out)
-    results = summarise(frame, electorate=electorate, checkpoints=[b, a], resamples=resamples, seed=seed)
+    results = summarise(
+        frame,
+        electorate=electorate,
+        checkpoints=[b, a],
+        left_out=left_out,
+        resamples=resamples,
+        seed=seed,
+    )
     with atomic.new_folder(out) as folder:
         atomic.write_json(folder / "results.json", results)
         write_scores(frame, folder / "scores.parquet")

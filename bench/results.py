@@ -56,6 +56,7 @@ def summarise(
     suite: Mapping[str, Any] | None = None,
     scorers: Mapping[str, Mapping[str, Any]] | None = None,
     untruncated: Collection[str] | None = None,
+    left_out: Mapping[str, Any] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -74,6 +75,7 @@ def summarise(
             better.
         untruncated: texts of the prompts that every voter reads to the end: they make a slice of their own,
             "prompts=untruncated", unless all of them or none are; None where it is not known.
+        left_out: from `gaps.drop_incomplete`: samples that are in no comparison.
         resamples: bootstrap samples, at least 1000.
         seed: of the bootstrap, at least 0. Each slice has its own stream: adding one does not change another.
 
@@ -96,7 +98,7 @@ def summarise(
         "schema": SCHEMA,
         "prefbench": version("prefbench"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "suite": _suite(suite, samples, roles),
+        "suite": _suite(suite, samples, roles) | {"left_out": None if left_out is None else dict(left_out)},
         "checkpoints": _checkpoint_infos(checkpoints),
         "scorers": infos,
         "means": _means(samples),

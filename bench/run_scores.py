@@ -23,7 +23,7 @@ def scores_of(
     """The checked scores table, rows in the order of checkpoints, seeds, prompts, scorers.
 
     Args:
-        ledger: has every sample and score that is asked for.
+        ledger: has every sample that is asked for; a score that it lacks has no row.
         checkpoints: names.
         seeds: of the suite.
         prompts: of the suite, after its limit.
@@ -39,9 +39,10 @@ def scores_of(
                 pixels = image_of[checkpoint, prompt.id, seed]
                 for name, fingerprint in fingerprints.items():
                     key = score_key(pixels, prompt.text, fingerprint)
-                    rows.append(
-                        {**_columns(checkpoint, prompt, seed), "scorer": name, "score": known[name][key]}
-                    )
+                    if key in known[name]:
+                        rows.append(
+                            {**_columns(checkpoint, prompt, seed), "scorer": name, "score": known[name][key]}
+                        )
     return check_scores(_without_empty(pd.DataFrame(rows)), source="the ledger")
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ __all__ = ["ScoredManifest", "score_manifest"]
 Memory = Literal["low", "high"]
 
 CHECKED_ROWS = 16
-"""Rows that are scored in float32 as well where half precision is asked for."""
+"""Rows that are scored in uncompiled float32 as well where half precision or a compiled network is asked for."""
 QUICK_S = 2.0
 """A chunk that took less is followed by one twice as long: the bar moves, and light scorers get full
 batches."""
@@ -41,8 +42,8 @@ class ScoredManifest:
     scores: pd.DataFrame
     """The scores table."""
     scorers: dict[str, dict[str, Any]]
-    """Scorer -> its description, with identity, fingerprint and number of truncated prompts (None:
-    prompt-blind)."""
+    """Scorer -> its description, with identity, fingerprint, number of truncated prompts (None:
+    prompt-blind) and reasons for missing scores."""
     kept: dict[str, int]
     """Scorer -> how many of its scores were known from an earlier, perhaps interrupted, call."""
 
@@ -57,6 +58,7 @@ def score_manifest(
     batch_size: int | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    compiled: bool = False,
     memory: Memory = "low",
     stages: Stages = silent,
 ) -> ScoredManifest:
@@ -75,68 +77,48 @@ def score_manifest(
         batch_size: images at once, None for each scorer's own.
         device: torch device.
         dtype: of the networks. In half precision the first rows are scored in float32 too, and the difference is stated.
+        compiled: run the networks through torch.compile; the difference to uncompiled float32 is stated likewise.
         memory: "low" holds one scorer at a time and loads each twice, because missing weights of the last one must not
             show after hours; "high" holds them all and loads each once.
         stages: shows progress.
 
     Raises:
-        UsageError: an unknown scorer, one given twice, weights for a scorer that is not asked for, or a folder that
-            cannot be written or holds something else.
+        UsageError: an unknown scorer, one given twice, weights for a scorer that is not asked for, a folder that
+            cannot be written or holds something else, or a scorer that cannot be compiled and should be.
+        MissingDependencyError: torch.compile does not work here.
         MissingWeightsError: from the scorers, before anything is scored.
-        DataError: a prompt that a scorer cannot score (before anything is scored), an image that cannot be decoded, or
-            a score that is not finite.
+        DataError: a prompt that a scorer cannot score (before anything is scored), an image that cannot be decoded, a
+            score that is not finite, or a scorer that may fail and did so for every image.
     """
     weights, architectures = weights or {}, architectures or {}
     _check_request(scorers, out, {"--weights": weights, "--architecture": architectures})
-    prompts = manifest.frame["prompt"].tolist()
+    from prefbench.scorers.compiled import check_compile, compiling
+    from prefbench.scorers.dual_encoder import EmbeddingStore, SharesEmbeddings
 
-    def load(name: str, dtype: str = dtype) -> "Scorer":
-        from prefbench.scorers.registry import load_scorer
-
-        scorer = load_scorer(
-            name,
-            weights=weights.get(name),
-            architecture=architectures.get(name),
-            device=device,
-            dtype=dtype,
-        )
-        scorer.batch_size = batch_size or scorer.batch_size
-        _check_prompts(scorer, name, manifest)
-        return scorer
-
-    from prefbench.scorers.dual_encoder import EmbeddingStore, SharesEmbeddings, tower_of
-
-    held: dict[str, Scorer] = {}
-    towers = []
-    for name in scorers if len(scorers) > 1 else ():
-        scorer = load(name)
-        towers.append(tower_of(scorer))
-        if memory == "high":
-            held[name] = scorer
-        del scorer
-        gc.collect()
+    if compiled:
+        check_compile(scorers, device)
+    load = _Loader(manifest, weights, architectures, batch_size, device, dtype, compiled)
+    towers, held = _meet(scorers if len(scorers) > 1 else (), load, hold=memory == "high")
     embeddings = EmbeddingStore(towers)
+    prompts, few = manifest.frame["prompt"].tolist(), slice(0, CHECKED_ROWS)
     tables, descriptions, kept = [], {}, {}
     contents = [""] * len(prompts)
     with MeasureCache(cache_folder()) as cache:
         for name in scorers:
-            few = slice(0, CHECKED_ROWS)
-            exact = (
-                None
-                if dtype == "float32"
-                else load(name, "float32").score(manifest.images[few], prompts[few])
-            )
-            gc.collect()
+            exact = None
+            if compiled or dtype != "float32":
+                exact = load(name, exact=True).score(manifest.images[few], prompts[few])
+                gc.collect()
             scorer = held.pop(name) if name in held else load(name)
             if isinstance(scorer, SharesEmbeddings):
                 scorer.embeddings = embeddings
-            with stages(name, len(prompts), "images") as advance:
-                scores, kept[name] = _score_in_chunks(scorer, manifest, contents, cache, advance)
+            with stages(name, len(prompts), "images") as advance, compiling(scorer):
+                scores, kept[name], failed = _score_in_chunks(scorer, manifest, contents, cache, advance)
             cut = None if scorer.info.prompt_blind else int(scorer.truncated(list(set(prompts))).sum())
-            descriptions[name] = {**scorer.info.as_dict(), "truncated_prompts": cut}
+            descriptions[name] = {**scorer.info.as_dict(), "truncated_prompts": cut, "failed": failed}
             if exact is not None:
-                descriptions[name]["precision"] = _precision(dtype, scores[few], exact)
-            tables.append(manifest.frame.assign(scorer=name, score=scores))
+                descriptions[name]["precision"] = _precision(dtype, compiled, scores[few], exact)
+            tables.append(manifest.frame.assign(scorer=name, score=scores).dropna(subset="score"))
             del scorer
             gc.collect()
     scored = ScoredManifest(pd.concat(tables, ignore_index=True), descriptions, kept)
@@ -144,10 +126,59 @@ def score_manifest(
     return scored
 
 
-def _precision(dtype: str, scores: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
-    """How far half precision is from float32, in the scorer's own unit, on rows scored in both."""
+@dataclass(frozen=True)
+class _Loader:
+    """Name -> a scorer as the request wants it."""
+
+    manifest: Manifest
+    weights: Mapping[str, str]
+    architectures: Mapping[str, str]
+    batch_size: int | None
+    device: str
+    dtype: str
+    compiled: bool
+
+    def __call__(self, name: str, *, exact: bool = False) -> "Scorer":
+        """`exact`: in float32 and not compiled, to compare with."""
+        from prefbench.scorers.compiled import compile_scorer
+        from prefbench.scorers.registry import load_scorer
+
+        scorer = load_scorer(
+            name,
+            weights=self.weights.get(name),
+            architecture=self.architectures.get(name),
+            device=self.device,
+            dtype="float32" if exact else self.dtype,
+        )
+        scorer.batch_size = self.batch_size or scorer.batch_size
+        _check_prompts(scorer, name, self.manifest)
+        if self.compiled:
+            compile_scorer(scorer, check_only=exact)
+        return scorer
+
+
+def _meet(
+    scorers: Sequence[str], load: _Loader, *, hold: bool
+) -> tuple[list[str | None], dict[str, "Scorer"]]:
+    """Load each once before anything is scored: their towers, and the scorers themselves if they are to stay."""
+    from prefbench.scorers.dual_encoder import tower_of
+
+    towers, held = [], {}
+    for name in scorers:
+        scorer = load(name)
+        towers.append(tower_of(scorer))
+        if hold:
+            held[name] = scorer
+        del scorer
+        gc.collect()
+    return towers, held
+
+
+def _precision(dtype: str, compiled: bool, scores: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
+    """How far the scores are from uncompiled float32, in the scorer's own unit, on rows scored in both."""
     return {
         "dtype": dtype,
+        "compiled": compiled,
         "rows": len(exact),
         "largest_difference": float(np.max(np.abs(scores - exact))),
         "deviation_of_scores": float(np.std(exact)),
@@ -174,14 +205,18 @@ def _score_in_chunks(
     contents: list[str],
     cache: MeasureCache,
     advance: Callable[[int], None],
-) -> tuple[np.ndarray, int]:
-    """Scores of all rows, and how many of them were known before; what is fresh is kept as it comes.
+) -> tuple[np.ndarray, int, dict[str, int]]:
+    """Scores of all rows, NaN where there is none; how many were known before; how many are missing, by reason.
 
-    `contents` holds the sha256 of each image file; empty ones are filled in.
+    What is fresh is kept as it comes, failures are not: the next call asks again. `contents` holds the sha256 of each
+    image file; empty ones are filled in.
     """
+    from prefbench.scorers.protocol import MayFail
+
     images, prompts = manifest.images, manifest.frame["prompt"].tolist()
     parts: list[float] = []
     found = 0
+    failed: Counter[str] = Counter()
     start, size = 0, scorer.batch_size
     while start < len(images):
         began = time.monotonic()
@@ -193,20 +228,31 @@ def _score_in_chunks(
         found += sum(key in known for key in keys)
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
         if missing:
+            pairs = [images[row] for row in missing.values()], [prompts[row] for row in missing.values()]
+            reasons = [""] * len(missing)
             try:
-                fresh = scorer.score(
-                    [images[row] for row in missing.values()], [prompts[row] for row in missing.values()]
-                )
+                if isinstance(scorer, MayFail):
+                    fresh, reasons = scorer.score_or_reason(*pairs)
+                else:
+                    fresh = scorer.score(*pairs)
             except DataError as error:
                 raise _with_row(error, images, start) from error
+            why = dict(zip(missing, reasons, strict=True))
             known |= dict(zip(missing, map(float, fresh), strict=True))
-            cache.put({key: known[key] for key in missing})
+            cache.put({key: known[key] for key in missing if not why[key]})
+            failed.update(why[key] for key in keys if why.get(key))
         parts += [known[key] for key in keys]
         advance(len(rows))
         start += size
         if time.monotonic() - began < QUICK_S:
             size *= 2
-    return np.array(parts), found
+    if failed.total() == len(images):
+        reason, count = failed.most_common(1)[0]
+        raise DataError(
+            f"Scorer {scorer.info.name} has no score for any of {len(images)} images; the commonest reason ({count} times): "
+            f"{reason}. Nothing was written."
+        )
+    return np.array(parts), found, dict(failed.most_common())
 
 
 def _key(content: str, prompt: str, fingerprint: str) -> str:

@@ -121,7 +121,8 @@ def check_complete(frame: pd.DataFrame, *, source: str = "the scores table") -> 
     raise DataError(
         f"{source}: {len(holes)} of {present.size} scores are missing (checkpoint, prompt, seed, scorer): "
         f"{', '.join(listed)}{_more(len(holes))}. Every checkpoint needs every prompt, seed and scorer that "
-        "another has: score what is missing, or delete these prompts, seeds or scorers for all checkpoints."
+        "another has: score what is missing, leave such (prompt, seed) out for all checkpoints with "
+        "--drop-incomplete, or delete scorers."
     )
 
 

@@ -1,12 +1,15 @@
 """Score what a run still lacks, one scorer in memory at a time."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefbench.bench.device import release_memory
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.progress import Stages
 from prefbench.bench.prompts.prompt_set import Prompt
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.store.images import ImageStore
@@ -16,7 +19,7 @@ from prefbench.bench.store.ledger import Ledger, ScoreRow
 if TYPE_CHECKING:
     from prefbench.scorers.dual_encoder import EmbeddingStore
 
-__all__ = ["Judge", "check_weights", "meet_judge", "score_missing"]
+__all__ = ["Judge", "check_weights", "meet_judge", "score_all", "told"]
 
 CHUNK = 64
 """Images read, scored and recorded together; what a killed run loses at most."""
@@ -109,7 +112,7 @@ def score_missing(
     device: str,
     embeddings: "EmbeddingStore | None" = None,
     advance: Callable[[int], None],
-) -> None:
+) -> Counter[str]:
     """Score every sample of the ledger that has no score of this fingerprint.
 
     Args:
@@ -122,19 +125,23 @@ def score_missing(
         embeddings: what scorers of this run have in common.
         advance: called with the number of scores that are done, those found first.
 
+    Returns: how many images have no score, by reason; of a scorer that never fails, none.
+
     Raises:
-        DataError: a score that is not finite, or the scorer changed since it was met.
+        DataError: a score that is not finite, no score for any image, or the scorer changed since it was met.
         LedgerError: an image that is listed is gone or changed.
     """
     from prefbench.scorers.dual_encoder import SharesEmbeddings
+    from prefbench.scorers.protocol import MayFail
     from prefbench.scorers.registry import load_scorer
 
+    failed: Counter[str] = Counter()
     wanted = wanted_scores(judge.fingerprint, ledger, prompts)
     done = ledger.scores(judge.fingerprint)
     missing = [(key, image, text) for key, (image, text) in wanted.items() if key not in done]
     advance(len(wanted) - len(missing))
     if not missing:
-        return
+        return failed
     pixels = {key: row.pixels for key, row in ledger.images().items()}
     scorer = load_scorer(judge.name, weights=weights.get(judge.name), device=device)
     if scorer.info.fingerprint != judge.fingerprint:
@@ -146,8 +153,15 @@ def score_missing(
     for start in range(0, len(missing), CHUNK):
         chunk = missing[start : start + CHUNK]
         images = [store.read(image, pixels[image]) for _, image, _ in chunk]
+        texts = [text for _, _, text in chunk]
         try:
-            scores = scorer.score(images, [text for _, _, text in chunk])
+            if isinstance(scorer, MayFail):
+                scores, reasons = scorer.score_or_reason(images, texts)
+                failed.update(reason for reason in reasons if reason)
+                scored = [k for k, reason in enumerate(reasons) if not reason]
+                chunk, scores = [chunk[k] for k in scored], scores[scored]
+            else:
+                scores = scorer.score(images, texts)
         except DataError as error:
             raise DataError(f"Scorer {judge.name!r}: {error}") from error
         _check_scores(judge.name, scores, chunk, store)
@@ -155,7 +169,50 @@ def score_missing(
             ScoreRow(key, judge.name, judge.fingerprint, float(score))
             for (key, _, _), score in zip(chunk, scores, strict=True)
         )
-        advance(len(chunk))
+        advance(len(images))
+    if failed.total() == len(wanted):
+        raise DataError(
+            f"Scorer {judge.name!r} has no score for any of {len(wanted)} images: {told(failed)}."
+        )
+    return failed
+
+
+def told(failed: Counter[str]) -> str:
+    """The commonest reasons for missing scores, for a person."""
+    return "; ".join(f"{count} x {reason}" for reason, count in failed.most_common(3))
+
+
+def score_all(
+    judges: Mapping[str, Judge],
+    *,
+    ledger: Ledger,
+    store: ImageStore,
+    prompts: Mapping[str, str],
+    weights: Mapping[str, str],
+    device: str,
+    stages: Stages,
+) -> dict[str, Counter[str]]:
+    """`score_missing` by every judge, one in memory at a time; judge -> its missing scores by reason, where it has some."""
+    from prefbench.scorers.dual_encoder import EmbeddingStore
+
+    embeddings = EmbeddingStore(judge.tower for judge in judges.values())
+    failed = {}
+    for name, judge in judges.items():
+        with stages(
+            f"score {name}", len(wanted_scores(judge.fingerprint, ledger, prompts)), "images"
+        ) as advance:
+            failed[name] = score_missing(
+                judge,
+                ledger=ledger,
+                store=store,
+                prompts=prompts,
+                weights=weights,
+                device=device,
+                embeddings=embeddings,
+                advance=advance,
+            )
+        release_memory(device)
+    return {name: reasons for name, reasons in failed.items() if reasons}
 
 
 def wanted_scores(fingerprint: str, ledger: Ledger, prompts: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -28,6 +28,7 @@ __all__ = [
     "padded_ids",
     "read_tokenizer",
     "vocabulary_hash",
+    "write_tokenizer",
 ]
 
 # openai/CLIP clip/simple_tokenizer.py: 49152 - 256 - 2 merges follow the header line [CODE].
@@ -48,6 +49,17 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 @cache
 def bundled_tokenizer() -> PreTrainedTokenizerBase:
     """CLIP's own 49,408 tokens, from the merges file inside the open_clip package."""
+    with tempfile.TemporaryDirectory() as name:
+        write_tokenizer(Path(name))
+        return read_tokenizer(Path(name))
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Write the files from which transformers makes CLIP's own tokenizer.
+
+    Args:
+        folder: exists.
+    """
     with gzip.open(default_bpe(), "rt", encoding="utf-8") as file:
         merges = file.read().split("\n")[1 : MERGES + 1]
     symbols = list(bytes_to_unicode().values())
@@ -57,26 +69,18 @@ def bundled_tokenizer() -> PreTrainedTokenizerBase:
         *("".join(merge.split()) for merge in merges),
     ]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "vocab.json").write_text(
-            json.dumps({token: i for i, token in enumerate(tokens)}), encoding="utf-8"
-        )
-        (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
-        (folder / "tokenizer_config.json").write_text(
-            json.dumps(
-                {
-                    "tokenizer_class": "CLIPTokenizer",
-                    "bos_token": "<|startoftext|>",
-                    "eos_token": "<|endoftext|>",
-                    "unk_token": "<|endoftext|>",
-                    "pad_token": "<|endoftext|>",
-                    "model_max_length": 77,
-                }
-            ),
-            encoding="utf-8",
-        )
-        return read_tokenizer(folder)
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+    settings = {
+        "tokenizer_class": "CLIPTokenizer",
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+        "model_max_length": 77,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from prefbench.scorers.info import ScorerInfo
 
-__all__ = ["ChecksPrompts", "ImageSource", "Scorer"]
+__all__ = ["ChecksPrompts", "ImageSource", "MayFail", "Scorer"]
 
 ImageSource = Image | str | PathLike[str]
 
@@ -48,4 +48,18 @@ class ChecksPrompts(Protocol):
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raises DataError with the first prompt that it cannot score; the caller adds where it stands."""
+        ...
+
+
+@runtime_checkable
+class MayFail(Protocol):
+    """A scorer that may have no score for a pair through no fault of the pair: it is asked by this where gaps are counted."""
+
+    def score_or_reason(
+        self, images: Sequence[ImageSource], prompts: Sequence[str]
+    ) -> tuple[NDArray[np.float64], list[str]]:
+        """Scores (N,) as of `Scorer.score`, NaN where there is none, and N reasons, "" where there is one.
+
+        Raises: as `Scorer.score`, but for pairs without a score.
+        """
         ...

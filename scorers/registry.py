@@ -27,6 +27,7 @@ TABLE = {
     "vqascore.vlm:<hub id or folder>": "prefbench.scorers.vqascore_vlm:load",
     "mps": "prefbench.scorers.mps:load",
     "hpsv3": "prefbench.scorers.hpsv3:load",
+    "judge:<url#model>": "prefbench.scorers.judge:load",
     "mini:pickscore": "prefbench.scorers.pickscore:load",
     "mini:hpsv2": "prefbench.scorers.hpsv2:load",
     "mini:imagereward": "prefbench.scorers.imagereward:load",
@@ -47,7 +48,14 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 # The variant that means: computed by the original package, in a process of its own.
 UPSTREAM = "upstream"
-HAVE_ORIGINALS = ("hpsv2.0", "hpsv2.1", "imagereward", "vqascore.clip-flant5-xl", "vqascore.clip-flant5-xxl")
+HAVE_ORIGINALS = (
+    "pickscore",
+    "hpsv2.0",
+    "hpsv2.1",
+    "imagereward",
+    "vqascore.clip-flant5-xl",
+    "vqascore.clip-flant5-xxl",
+)
 
 
 class Loader(Protocol):

@@ -44,7 +44,7 @@ from prefbench.scorers.image_io import DECODE_RULE, open_rgb
 from prefbench.scorers.info import ScorerInfo
 from prefbench.scorers.model_folder import find_folder, hash_of_files, weight_files
 from prefbench.scorers.protocol import ImageSource
-from prefbench.scorers.weights import WeightsArgument, place, torch_dtype
+from prefbench.scorers.weights import WeightsArgument, check_hub_copy, place, torch_dtype
 
 __all__ = ["PREFIX", "VLMScore", "load"]
 
@@ -170,6 +170,8 @@ def load(
     source = name.removeprefix(PREFIX) if weights is None else weights
     folder, _ = find_folder(source, default=None, patterns=PATTERNS, scorer=name)
     files = weight_files(folder, name)
+    for file in files:
+        check_hub_copy(file, name)
     processor, network = _open(folder, dtype, name)
     place(network, device, None)  # some of a half-precision model's tensors are float32 on purpose
     processor.tokenizer.padding_side = "right"

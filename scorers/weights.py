@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from prefbench.bench.exceptions import MissingWeightsError, UsageError
+from prefbench.scorers.fingerprint import sha256_of_file
 
 __all__ = [
     "DTYPES",
@@ -26,6 +27,7 @@ __all__ = [
     "SkipRandomInit",
     "WeightsArgument",
     "beside",
+    "check_hub_copy",
     "default_dtype",
     "download",
     "find_weights",
@@ -40,6 +42,8 @@ WeightsArgument = str | PathLike[str] | None
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
+HUB_CACHE_FILES = "blobs"
 HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
 
 
@@ -168,9 +172,10 @@ def read_state_dict(path: Path, scorer: str) -> dict[str, Tensor]:
     A checkpoint that wraps them in {"state_dict": ...} (HPSv2's does) is unwrapped.
 
     Raises:
-        MissingWeightsError: corrupt, truncated, a pickle that needs more than tensors, or no state dict
-            inside.
+        MissingWeightsError: corrupt, truncated, not what the hub sent, a pickle that needs more than tensors, or no
+            state dict inside.
     """
+    check_hub_copy(path, scorer)
     try:
         loaded: Any = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except pickle.UnpicklingError as error:
@@ -197,6 +202,25 @@ def read_state_dict(path: Path, scorer: str) -> dict[str, Tensor]:
             "Save `model.state_dict()`, best as safetensors."
         )
     return loaded
+
+
+def check_hub_copy(path: Path, scorer: str) -> None:
+    """Refuse a file of the hub's own cache whose contents are not those that its name there promises.
+
+    The cache keeps a large file under its sha256, which the hub's client does not look at again. Hashing 4 GB takes some
+    seconds.
+
+    Raises: MissingWeightsError.
+    """
+    kept = path.resolve()
+    if kept.parent.name != HUB_CACHE_FILES or not SHA256.fullmatch(kept.name):
+        return
+    found = sha256_of_file(kept)
+    if found != kept.name:
+        raise MissingWeightsError(
+            f"Scorer {scorer}: {path} is not what the hub sent: its sha256 is {found[:12]}... instead of {kept.name[:12]}.... "
+            f"The download was cut off or the file was changed since. Delete {kept} and run again."
+        )
 
 
 def _torch_load(path: Path) -> Any:

@@ -45,13 +45,15 @@ class ScriptedServer:
     """What it was asked, and what it answers.
 
     Attributes:
-        answer: (message, how often it was asked before) -> what to send.
+        answer: (message, how often it was asked before) -> what to send; a message of several parts comes as JSON.
+        models: names that the server lists, None if it has no such page.
         requests: bodies in order, each with its headers, path and time.
         most_at_once: the largest number of requests that were open together.
     """
 
     answer: Callable[[str, int], Answer]
     url: str = ""
+    models: list[str] | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     most_at_once: int = 0
     _open: int = 0
@@ -70,7 +72,8 @@ class ScriptedServer:
 
     def _take(self, handler: BaseHTTPRequestHandler) -> Answer:
         body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
-        message = body["messages"][0]["content"]
+        content = body["messages"][0]["content"]
+        message = content if isinstance(content, str) else json.dumps(content)
         with self._lock:
             self._open += 1
             self.most_at_once = max(self.most_at_once, self._open)
@@ -101,6 +104,14 @@ class ScriptedServer:
         except (BrokenPipeError, ConnectionResetError):
             pass  # the client has given up, as the script wants it to
 
+    def list_models(self, handler: BaseHTTPRequestHandler) -> None:
+        """Answer a request for the list of models."""
+        body = json.dumps({"data": [{"id": name} for name in self.models or []]}).encode()
+        handler.send_response(404 if self.models is None else 200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
     def _leave(self) -> None:
         with self._lock:
             self._open -= 1
@@ -114,6 +125,9 @@ def running(answer: Callable[[str, int], Answer]) -> Iterator[ScriptedServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             scripted.respond(self)
+
+        def do_GET(self) -> None:
+            scripted.list_models(self)
 
         def log_message(self, *arguments: object) -> None:
             pass

@@ -33,6 +33,13 @@ def bench_command(
         list[str] | None,
         typer.Option(metavar="SCORER=PATH", help="Weights for a scorer instead of its own; repeatable."),
     ] = None,
+    drop_incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--drop-incomplete",
+            help="Leave out, for all checkpoints, a (prompt, seed) for which a judge:URL has no score.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is missing, make nothing.")] = False,
 ) -> None:
     """Draw, score, vote and report: a suite of prompts over two or more checkpoints.
@@ -80,6 +87,7 @@ def bench_command(
             device=device,
             batch_size=batch_size,
             weights=own_weights,
+            incomplete="drop" if drop_incomplete else "refuse",
             stages=stages,
         )
     print_results(console, results)

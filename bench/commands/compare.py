@@ -25,6 +25,13 @@ def compare_command(
     ] = "",
     resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap samples of prompts.")] = 10_000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    drop_incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--drop-incomplete",
+            help="Leave out every (prompt, seed) that lacks a score, for both checkpoints; refused if not given.",
+        ),
+    ] = False,
 ) -> None:
     """Compare two checkpoints from a table of scores made anywhere.
 
@@ -51,6 +58,7 @@ def compare_command(
         held_out=_names("--held-out", held_out),
         resamples=resamples,
         seed=seed,
+        incomplete="drop" if drop_incomplete else "refuse",
     )
     console = Console()
     print_results(console, results)

@@ -48,7 +48,7 @@ def doctor_command(
     original: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --parity: only hpsv2, image-reward or t2v-metrics; repeatable.  [default: all]"
+            help="With --parity: only pickscore, hpsv2, image-reward or t2v-metrics; repeatable.  [default: all]"
         ),
     ] = None,
 ) -> None:
@@ -163,7 +163,7 @@ def _print_parity(console: "Console", results: "list[Parity]") -> None:
         table.add_column(heading, justify=side, overflow="fold", no_wrap=heading != "port")
     for result in results:
         table.add_row(
-            f"{result.package} {result.versions[result.package]}",
+            result.title.replace(", ", ",\n"),
             result.scorer,
             str(result.pairs),
             f"{result.largest:.1e}",

@@ -60,6 +60,13 @@ def score_command(
             help="float32, float16 or bfloat16 networks; half precision is compared with float32 on the first rows.",
         ),
     ] = "float32",
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Run the networks through torch.compile; compared with uncompiled float32 on the first rows.",
+        ),
+    ] = False,
     memory: Annotated[
         Memory,
         typer.Option(
@@ -97,6 +104,8 @@ def score_command(
             --weights hpsv2.1@legacy-noaa=HPS_v2.1_compressed.pt --out scores
 
         prefbench score images.csv --scorer hpsv2.1 --backend upstream --out original
+
+        prefbench score images.csv --scorer judge:http://127.0.0.1:8000/v1 --out judged
     """
     from rich.console import Console
 
@@ -119,6 +128,7 @@ def score_command(
             batch_size=batch_size,
             device=resolve_device(device),
             dtype=dtype,
+            compiled=compiled,
             memory=memory.value,
             stages=stages,
         )
@@ -126,10 +136,14 @@ def score_command(
     for name, described in scored.scorers.items():
         if checked := described.get("precision"):
             console.print(
-                f"{name} in {checked['dtype']}: at most {checked['largest_difference']:.1e} from float32 on the first "
+                f"{name} in {checked['dtype']}{', compiled' if checked['compiled'] else ''}: at most "
+                f"{checked['largest_difference']:.1e} from {'uncompiled ' if checked['compiled'] else ''}float32 on the first "
                 f"{checked['rows']} rows, whose scores have a standard deviation of {checked['deviation_of_scores']:.1e}.",
                 highlight=False,
             )
+    for name, described in scored.scorers.items():
+        if described["failed"]:
+            _print_failures(console, name, described["failed"], len(rows.images))
     if any(scored.kept.values()):
         known = ", ".join(f"{count} by {name}" for name, count in scored.kept.items() if count)
         console.print(f"\nKnown from an earlier call and not scored again: {known}.", highlight=False)
@@ -138,6 +152,17 @@ def score_command(
 
 def _renamed(given: dict[str, str], suffix: str) -> dict[str, str]:
     return {name + suffix: value for name, value in given.items()}
+
+
+def _print_failures(console: "Console", name: str, reasons: dict[str, int], images: int) -> None:
+    """What has no score, and why."""
+    told = "; ".join(f"{count} x {reason}" for reason, count in list(reasons.items())[:3])
+    console.print(
+        f"\n{name} has no score for {sum(reasons.values())} of {images} images, which are left out of its rows: {told}. The "
+        "same command asks for them again.",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _print_summary(console: "Console", scored: "ScoredManifest") -> None:

@@ -1,13 +1,15 @@
 """What people chose, whatever form it was written down in: numbers of every annotator, and the pairs that follow."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from prefbench.bench.exceptions import DataError
 
 __all__ = ["LABELS", "HumanChoices", "Label", "pairs_within", "signs"]
 
@@ -76,6 +78,19 @@ class HumanChoices:
     def several_images(self) -> bool:
         """Whether any group has more than two images, so that there is an order to compare."""
         return bool(len(self.group)) and int(np.bincount(self.group).max()) > 2
+
+    def without(self, places: Ints, what: str) -> "HumanChoices":
+        """The same without the images at `places`; pairs that go with them are counted as `what`.
+
+        Raises: DataError if no pair is left.
+        """
+        gone: npt.NDArray[np.bool_] = np.asarray(np.isin(self.pairs, places).any(axis=1))
+        if gone.all():
+            raise DataError(f"{self.source}: all {len(gone)} pairs are {what}. Nothing is left to judge by.")
+        values = self.values.copy()
+        values[:, places] = np.nan
+        left_out = {**self.left_out, what: int(gone.sum())}
+        return replace(self, values=values, pairs=self.pairs[~gone], left_out=left_out)
 
     def people(self) -> npt.NDArray[np.int8]:
         """(N,) the one choice of each pair: 1 for the first image, -1 for the second, 0 for a tie."""

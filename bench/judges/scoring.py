@@ -1,5 +1,6 @@
 """Scores of the shown images: each different image once by each scorer, kept on disk, so that a killed command goes on."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,10 @@ from prefbench.bench.progress import Advance, Stages, silent
 from prefbench.bench.store.keys import pixels_sha256, score_key
 from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.preferences.opening import is_miniature
-from prefbench.scorers.protocol import ChecksPrompts, Scorer
+from prefbench.scorers.protocol import ChecksPrompts, MayFail, Scorer
 from prefbench.scorers.registry import load_scorer
 
-__all__ = ["LOGITS", "JudgedScores", "recorded_scores", "score_images", "shown_images"]
+__all__ = ["LOGITS", "JudgedScores", "recorded_scores", "score_images", "shown_images", "without_gaps"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,6 +59,17 @@ def recorded_scores(choices: HumanChoices, columns: Sequence[tuple[str, bool]]) 
         )
         for name, higher in columns
     ]
+
+
+def without_gaps(choices: HumanChoices, scorers: Sequence[JudgedScores]) -> HumanChoices:
+    """The choices without images for which one of the scorers has no score: all are judged on the same pairs."""
+    shown = np.unique(choices.pairs)
+    for scorer in scorers:
+        gaps = shown[np.isnan(scorer.values[shown])]
+        if len(gaps):
+            choices = choices.without(gaps, f"pairs in which {scorer.name} has no score")
+            shown = np.unique(choices.pairs)
+    return choices
 
 
 def shown_images(choices: HumanChoices) -> dict[tuple[str, str], list[int]]:
@@ -115,11 +127,18 @@ def score_images(
     pixels: dict[int, str] = {}
     for name in names:
         scorer = load(name)
+        reasons: dict[int, str] = {}
         with stages(name, len(images), "images") as advance:
-            values = _score_all(scorer, name, choices, list(images.values()), pixels, cache, advance)
+            values = _score_all(scorer, name, choices, list(images.values()), pixels, cache, reasons, advance)
+        failed = Counter(reasons.values())
         info = scorer.info
         cut = None if info.prompt_blind else int(scorer.truncated(prompts).sum())
-        described = {**info.as_dict(), "name": name, "truncated_prompts": cut}
+        described = {
+            **info.as_dict(),
+            "name": name,
+            "truncated_prompts": cut,
+            "failed": dict(failed.most_common()),
+        }
         oriented = values if info.direction == "higher" else -values
         found.append(JudgedScores(name, oriented, described, logits=info.scale.startswith(LOGITS)))
         del scorer
@@ -134,13 +153,17 @@ def _score_all(
     shown: Sequence[list[int]],
     pixels: dict[int, str],
     cache: MeasureCache,
+    reasons: dict[int, str],
     advance: Advance,
 ) -> Floats:
-    """(S,) scores; NaN at places that are in no pair. `shown` lists the places of each different image."""
+    """(S,) scores; NaN at places that are in no pair, and where a scorer that may fail did.
+
+    `shown` lists the places of each different image; `reasons` gets (place -> why) of those that failed.
+    """
     values = np.full(len(choices.prompts), np.nan)
     for start in range(0, len(shown), CHUNK):
         part = shown[start : start + CHUNK]
-        scores = _score_chunk(scorer, name, choices, [places[0] for places in part], pixels, cache)
+        scores = _score_chunk(scorer, name, choices, [places[0] for places in part], pixels, cache, reasons)
         for places, score in zip(part, scores, strict=True):
             values[places] = score
         advance(len(part))
@@ -180,8 +203,9 @@ def _score_chunk(
     places: Sequence[int],
     pixels: dict[int, str],
     cache: MeasureCache,
+    reasons: dict[int, str],
 ) -> list[float]:
-    """Scores of the images at `places`, in order; what is not in the cache is scored and put there."""
+    """Scores of the images at `places`, in order, NaN for those that failed; what is not in the cache is scored and put there."""
     opened = {place: _read(choices, place) for place in places if place not in pixels}
     pixels.update({place: pixels_sha256(image) for place, image in opened.items()})
     prompts = {place: choices.prompts[place] for place in places}
@@ -190,15 +214,20 @@ def _score_chunk(
     missing = {key: place for key, place in zip(keys, places, strict=True) if key not in known}
     if missing:
         wanted = [opened.get(place) or _read(choices, place) for place in missing.values()]
-        scores = np.asarray(scorer.score(wanted, [prompts[place] for place in missing.values()]))
-        for image, score in zip(wanted, scores, strict=True):
-            if not np.isfinite(score):
+        texts = [prompts[place] for place in missing.values()]
+        if isinstance(scorer, MayFail):
+            scores, why = scorer.score_or_reason(wanted, texts)
+            reasons.update({place: r for place, r in zip(missing.values(), why, strict=True) if r})
+        else:
+            scores = np.asarray(scorer.score(wanted, texts))
+        for place, image, score in zip(missing.values(), wanted, scores, strict=True):
+            if place not in reasons and not np.isfinite(score):
                 raise DataError(
                     f"{choices.source}: the scorer {name} gave {score} for {image.filename}. A score must be finite: "  # type: ignore[attr-defined]
                     "look at the image and the weights, or leave the scorer out."
                 )
         fresh = dict(zip(missing, map(float, scores), strict=True))
-        cache.put(fresh)
+        cache.put({key: score for key, score in fresh.items() if missing[key] not in reasons})
         known |= fresh
     return [float(known[key]) for key in keys]
 

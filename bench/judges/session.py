@@ -12,7 +12,7 @@ from prefbench.bench.judges.choices import HumanChoices
 from prefbench.bench.judges.judging import judge
 from prefbench.bench.judges.opening import open_choices
 from prefbench.bench.judges.printing import markdown
-from prefbench.bench.judges.scoring import JudgedScores, recorded_scores, score_images
+from prefbench.bench.judges.scoring import JudgedScores, recorded_scores, score_images, without_gaps
 from prefbench.bench.out_folder import check_out
 from prefbench.bench.progress import Stages, silent
 from prefbench.bench.registry import unknown_name
@@ -166,7 +166,11 @@ def judge_data(
     tied = bool((choices.people() == 0).any())
     others = open_validation(request, choices) if tied else None
     judged = _scores(request, choices, device, stages)
-    validation = (others, _scores(request, others, device, stages)) if others is not None else None
+    choices = without_gaps(choices, judged)
+    validation = None
+    if others is not None:
+        scored = _scores(request, others, device, stages)
+        validation = (without_gaps(others, scored), scored)
     results = judge(choices, judged, validation=validation, resamples=resamples, seed=seed)
     if request.validation and not tied:
         results["warnings"].append(f"--validation {request.validation} was not needed: people tied no pair.")

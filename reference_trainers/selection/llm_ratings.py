@@ -6,25 +6,20 @@ mean of three ratings are ours (reconstruction).
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 
 import numpy as np
 
-from prefbench.bench.exceptions import DataError
+from prefbench.bench.chat_server import ChatServer, replies
+from prefbench.bench.reply_json import last_value
 from prefbench.bench.store.keys import canonical_sha256
 from prefbench.bench.store.measure_cache import MeasureCache
-from prefbench.reference_trainers.selection.llm_server import LlmServer, UnansweredError
 from prefbench.reference_trainers.selection.stages import Stages, silent
 from prefbench.reference_trainers.selection.text_ratings import HIGHEST, LOWEST, TextRatings
 
 __all__ = ["TEMPLATE", "parse_reply", "rate_by_llm"]
 
 ASPECTS = ("clarity", "structure", "harmlessness")
-FAILURES_IN_A_ROW = 20
-"""So many prompts without any answer of the server, one after the other, end the command."""
-LONGEST_REPLY = 20_000
-"""Characters at the end of a reply that are read: brackets without end take time that grows with their square."""
 UNPARSABLE = "no rating in the reply"
 
 TEMPLATE = """\
@@ -48,17 +43,7 @@ def parse_reply(text: str) -> dict[str, float] | None:
     >>> parse_reply('{"clarity": 8, "structure": 7') is None
     True
     """
-    text = text[-LONGEST_REPLY:]
-    decoder, found, at = json.JSONDecoder(), None, text.find("{")
-    while at >= 0:
-        try:
-            value, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):  # no JSON, or brackets without end
-            end = at + 1
-        else:
-            found = _rated(value) or found
-        at = text.find("{", end)
-    return found
+    return last_value(text, _rated)
 
 
 def _rated(value: object) -> dict[str, float] | None:
@@ -79,7 +64,7 @@ def _key(prompt: str, model: str) -> str:
 
 def rate_by_llm(
     prompts: Sequence[str],
-    server: LlmServer,
+    server: ChatServer,
     cache: MeasureCache,
     *,
     concurrency: int,
@@ -99,60 +84,28 @@ def rate_by_llm(
         UsageError: it refuses the key or the model.
     """
     keys = [_key(prompt, server.model) for prompt in prompts]
-    replies: dict[str, str] = cache.get(keys)
-    waiting = [(key, prompt) for key, prompt in zip(keys, prompts, strict=True) if key not in replies]
+    known: dict[str, str] = cache.get(keys)
+    waiting = [
+        (key, TEMPLATE + json.dumps(prompt, ensure_ascii=False))
+        for key, prompt in zip(keys, prompts, strict=True)
+        if key not in known
+    ]
     unanswered: dict[str, str] = {}
     with stages(f"Ratings by {server.model}", len(waiting), "prompts") as advance:
-        for key, reply, reason in _answers(waiting, server, concurrency):
+        for key, reply, reason in replies(server, waiting, concurrency):
             if reply is None:
                 unanswered[key] = reason
             else:
                 cache.put({key: reply})
-                replies[key] = reply
+                known[key] = reply
             advance(1)
+    server.close()
     rating, harmlessness = np.full(len(prompts), np.nan), np.full(len(prompts), np.nan)
     reasons = [""] * len(prompts)
     for i, key in enumerate(keys):
-        rated = parse_reply(replies[key]) if key in replies else None
+        rated = parse_reply(known[key]) if key in known else None
         if rated is None:
             reasons[i] = unanswered.get(key, UNPARSABLE)
         else:
             rating[i], harmlessness[i] = float(np.mean([rated[a] for a in ASPECTS])), rated["harmlessness"]
     return TextRatings(f"LLM {server.model}", rating, harmlessness, reasons)
-
-
-def _answers(
-    waiting: Sequence[tuple[str, str]], server: LlmServer, concurrency: int
-) -> Iterator[tuple[str, str | None, str]]:
-    """(key, reply or None, reason) as they come, a bounded number asked ahead."""
-    pool = ThreadPoolExecutor(concurrency)
-    running: dict[Future[str], str] = {}
-    todo = iter(waiting)
-    failures = 0
-    try:
-        while True:
-            while len(running) < 2 * concurrency and (item := next(todo, None)) is not None:
-                message = TEMPLATE + json.dumps(item[1], ensure_ascii=False)
-                running[pool.submit(server.ask, message)] = item[0]
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                key = running.pop(future)
-                try:
-                    reply = future.result()
-                except UnansweredError as error:
-                    failures += 1
-                    if failures >= FAILURES_IN_A_ROW:
-                        raise DataError(
-                            f"The server at {server.url} answered none of {failures} prompts in a row: {error}. Look at "
-                            "its log. Ratings so far are kept: the same command goes on."
-                        ) from None
-                    yield key, None, str(error)
-                else:
-                    failures = 0
-                    yield key, reply, ""
-    finally:
-        for future in running:
-            future.cancel()
-        server.close()
-        pool.shutdown(wait=True)

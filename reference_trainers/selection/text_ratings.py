@@ -153,10 +153,17 @@ def rate_texts(
     elif kind == "file" and rest:
         ratings = read_ratings(Path(rest).expanduser(), prompts)
     elif kind == "llm" and rest and cfg.llm_url:
+        from prefbench.bench.chat_server import ChatServer
         from prefbench.reference_trainers.selection.llm_ratings import rate_by_llm
-        from prefbench.reference_trainers.selection.llm_server import LlmServer
 
-        server = LlmServer(cfg.llm_url, rest, cfg.llm_attempts, cfg.llm_timeout_s)
+        server = ChatServer(
+            cfg.llm_url,
+            rest,
+            cfg.llm_attempts,
+            cfg.llm_timeout_s,
+            address_in="llm_url",
+            model_in="text_quality=llm:MODEL",
+        )
         ratings = rate_by_llm(prompts, server, cache, concurrency=cfg.llm_concurrency, stages=stages)
     else:
         raise unknown_name("text_quality", source, ["llm:MODEL", "file:PATH", "grammar"])

@@ -1,8 +1,9 @@
 """An environment for each original, made by uv from committed lists of versions, kept in the user's cache folder.
 
-The three cannot share an environment with each other or with today's libraries: their own requirements contradict one
+The three packages cannot share an environment with each other or with today's libraries: their own requirements contradict one
 another, and two of the wheels do not import as they were published. So nothing is resolved: every package that takes
-part is named with its version (`pins/`), and workers/imports.py supplies what the wheels forgot.
+part is named with its version (`pins/`), and workers/imports.py supplies what the wheels forgot. PickScore's is the
+example of its README; its list repeats versions of the others, so it costs no download beside them.
 """
 
 import hashlib
@@ -48,7 +49,7 @@ def is_built(package: str) -> bool:
 
 
 def build_environment(package: str) -> Path:
-    """The interpreter of an original's environment, which is made if it is not there (about 1 GB for all three).
+    """The interpreter of an original's environment, which is made if it is not there (about 1 GB for all).
 
     Wheels come from where uv looks: UV_INDEX_URL and its kin. CPU torch is taken from UV_FIND_LINKS (or PIP_FIND_LINKS)
     where one is set, else from PyTorch's own index by uv's `--torch-backend=cpu`.

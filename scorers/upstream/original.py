@@ -1,6 +1,6 @@
 """What is known of an original package's scorer before its process starts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -19,7 +19,7 @@ class Original:
     """One original, ready to be started."""
 
     package: str
-    """Its name on the index; `pins/` has a list of that name."""
+    """Its name on the index, or of its README's example; `pins/` has a list of that name."""
     script: str
     """Its worker."""
     settings: dict[str, Any]
@@ -35,3 +35,15 @@ class Original:
     architecture: dict[str, Any]
     hub_cache: Path | None = None
     """Folder laid out as the hub's cache, for a package that asks the hub for its files."""
+    library: str | None = None
+    """Where the original is the example of a README and no package: the library that the example calls."""
+
+    def title(self, versions: Mapping[str, str]) -> str:
+        """What computes the scores, with its version, in a few words.
+
+        Args:
+            versions: of the packages in its environment.
+        """
+        if self.library is None:
+            return f"{self.package} {versions[self.package]}"
+        return f"{self.package} README, {self.library} {versions[self.library]}"

@@ -19,6 +19,7 @@ from prefbench.scorers.imagereward_network import with_med_config
 from prefbench.scorers.open_clip_tower import open_tokenizer, read_architecture, too_long
 from prefbench.scorers.upstream.flan_t5 import open_flan_t5
 from prefbench.scorers.upstream.original import Architecture, Original
+from prefbench.scorers.upstream.pickscore_readme import open_pickscore
 from prefbench.scorers.weights import WeightsArgument, download, find_weights
 
 __all__ = ["OPENERS", "open_original"]
@@ -163,6 +164,7 @@ def _write_bert_cache(vocabulary: Path, hub: Path) -> Path:
 
 
 OPENERS: dict[str, Callable[[str, WeightsArgument, Architecture, Path], Original]] = {
+    "pickscore": open_pickscore,
     "hpsv2.0": _open_hpsv2,
     "hpsv2.1": _open_hpsv2,
     "imagereward": _open_imagereward,

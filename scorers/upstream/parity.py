@@ -44,6 +44,8 @@ class Parity:
     """One original beside its port."""
 
     package: str
+    title: str
+    """The original with its version."""
     scorer: str
     versions: dict[str, str]
     limit: float
@@ -92,7 +94,7 @@ def run_parity(package: str, advance: Callable[[int], None] = lambda _: None) ->
             worker.start()
             rows = [_compare(subject, port, worker, title, path, advance) for title, path in images.items()]
             versions = worker.versions
-    return _summarise(subject, versions, list(images), rows)
+    return _summarise(subject, original.title(versions), versions, list(images), rows)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ def _compare(
     return _Row(theirs, ours, departure)
 
 
-def _summarise(subject: Subject, versions: dict[str, str], titles: list[str], rows: list[_Row]) -> Parity:
+def _summarise(
+    subject: Subject, original: str, versions: dict[str, str], titles: list[str], rows: list[_Row]
+) -> Parity:
     failures = [
         f"{title}, prompt {prompt!r}: {score}"
         for title, row in zip(titles, rows, strict=True)
@@ -137,6 +141,7 @@ def _summarise(subject: Subject, versions: dict[str, str], titles: list[str], ro
     image, prompt = np.unravel_index(int(np.nanargmax(differences)), differences.shape)
     return Parity(
         package=subject.package,
+        title=original,
         scorer=subject.scorer,
         versions=versions,
         limit=subject.limit,

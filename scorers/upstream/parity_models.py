@@ -8,8 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from prefbench.bench.atomic import write_text
+from prefbench.bench.atomic import write_json, write_text
 from prefbench.scorers.bert_tokenizer import EXTRA_TOKENS, SPECIAL_TOKENS, VOCABULARY_FILE
+from prefbench.scorers.pickscore import CONFIG_FILE, WEIGHT_FILES
 from prefbench.scorers.upstream.tiny_flan_t5 import save_original
 
 __all__ = ["SUBJECTS", "Subject"]
@@ -72,6 +73,28 @@ IMAGE_REWARD_SIZES: dict[str, Any] = {
     "token_limit": 35,
 }
 
+PICKSCORE_SIZES: dict[str, Any] = {
+    "model_type": "clip",
+    "projection_dim": 48,
+    "logit_scale_init_value": 4.6052,  # ln 100: the published scores' scale
+    "text_config": {
+        "hidden_act": "gelu",
+        "hidden_size": 32,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+    },
+    "vision_config": {
+        "hidden_act": "gelu",
+        "hidden_size": 64,
+        "image_size": 224,
+        "intermediate_size": 256,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "patch_size": 14,
+    },
+}
+
 NOT_TURNED = "the original shows it lying; the port applies the EXIF orientation"
 CLIPPED = "the original cuts values above 255 to white; the port divides by 257"
 
@@ -84,6 +107,20 @@ def _pad_to_square(image: Image.Image) -> Image.Image:
     square = Image.new("RGB", (side, side))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
+
+
+def _resize_short_side(image: Image.Image) -> Image.Image:
+    """What the port's resize makes of an image whose rows PickScore's processor takes for colour channels."""
+    size = PICKSCORE_SIZES["vision_config"]["image_size"]
+    if image.height not in (1, 3):
+        return image
+    return image.resize((size * image.width // image.height, size), Image.Resampling.BICUBIC)
+
+
+def _prepare_pickscore(folder: Path) -> Path:
+    write_json(folder / CONFIG_FILE, PICKSCORE_SIZES)
+    (folder / WEIGHT_FILES[0]).touch()
+    return folder
 
 
 def _prepare_hpsv2(folder: Path) -> Path:
@@ -100,6 +137,20 @@ def _prepare_image_reward(folder: Path) -> Path:
 
 
 SUBJECTS = {
+    "pickscore": Subject(
+        package="pickscore",
+        scorer="pickscore",
+        limit=2e-3,
+        architecture=None,
+        prepare=_prepare_pickscore,
+        departures={
+            "one pixel high": "the original takes the row for one colour channel and fails; the port shows it",
+            "transparent": "the original shows the colours under the transparency; the port shows it over white",
+            "16-bit greyscale": CLIPPED,
+            "EXIF-rotated": NOT_TURNED,
+        },
+        as_the_port_sees=_resize_short_side,
+    ),
     "hpsv2": Subject(
         package="hpsv2",
         scorer="hpsv2.1",

@@ -81,7 +81,7 @@ def load(
     """Make the original's environment where it is missing, and open its weights.
 
     Args:
-        name: "hpsv2.0@upstream", "hpsv2.1@upstream" or "imagereward@upstream".
+        name: of `registry.HAVE_ORIGINALS`, with "@upstream".
         weights: None for the published ones, or a file in the original's own format.
         architecture: as the port's.
         device: torch device. On a GPU hpsv2 computes in half precision, as it does for everybody.
@@ -96,8 +96,13 @@ def load(
     original = open_original(name, weights, architecture, device, work)
     worker = start_worker(original, device)
     versions = dict(pin.split("==") for pin in pins(original.package))
+    runs = (
+        f"example in the README of {original.package}, {original.library}=={versions[original.library]}"
+        if original.library
+        else f"{original.package}=={versions[original.package]} (original package)"
+    )
     identity = {
-        "scorer": f"{original.package}=={versions[original.package]} (original package)",
+        "scorer": runs,
         "weights": original.weights,
         "architecture": original.architecture,
         "decode": f"RGB files by the original's Pillow; all others: {DECODE_RULE}",

@@ -16,7 +16,9 @@ from transformers import CLIPModel
 from prefbench.bench.exceptions import MissingWeightsError
 from prefbench.scorers import pickscore
 from prefbench.scorers.clip_tokenizer import bundled_tokenizer
+from prefbench.scorers.image_io import open_rgb
 from prefbench.scorers.registry import load_scorer
+from prefbench.scorers.upstream.parity_inputs import IMAGES, write_images
 
 from .conftest import PICKSCORE, SIDE, CLIPImageProcessorPil
 
@@ -40,6 +42,30 @@ def test_score_equals_transformers_logits_per_image(
     np.testing.assert_allclose(
         scorer.score(pictures, prompts), logits.diagonal().numpy(), rtol=1e-5, atol=1e-5
     )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return write_images(tmp_path_factory.mktemp("images"))
+
+
+@pytest.mark.parametrize("title", list(IMAGES))
+def test_pixels_of_every_kind_of_file_are_those_of_transformers_processor(
+    title: str, scorer: Any, files: dict[str, Path]
+) -> None:
+    """Where both see the same picture: transparent, 16-bit and turned files are decoded by our rule first (image_io.py).
+
+    The layout is stated: left to itself the processor takes a picture of 1 or 3 rows for one of 1 or 3 colour channels.
+    """
+    path = files[title]
+    decoded = title in ("transparent", "16-bit greyscale", "EXIF-rotated")
+    processor = CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
+    theirs = processor(
+        open_rgb(path) if decoded else Image.open(path),
+        return_tensors="pt",
+        input_data_format="channels_last",
+    )
+    torch.testing.assert_close(scorer.preprocess([path]), theirs["pixel_values"], rtol=0, atol=1e-6)
 
 
 def test_bundled_tokenizer_has_clips_ids() -> None:

@@ -26,8 +26,8 @@ def test_the_listed_variants_are_those_of_the_modules_default_first() -> None:
         ("vqascore.vlm:", "lacks what is to stand for the <...> of 'vqascore.vlm:<hub id or folder>'"),
         ("vqascore.vlm:<hub id or folder>", "lacks what is to stand for the <...>"),
         (
-            "pickscore@upstream",
-            "pickscore has no original package that can be run here. These have one: hpsv2.0",
+            "mps@upstream",
+            "mps has no original package that can be run here. These have one: pickscore, hpsv2.0",
         ),
         ("hpsv2.1@fp16@upstream", "computes in one way only; leave out 'fp16' or 'upstream'"),
         ("imagereward@fp16", "has no variants"),

@@ -1,5 +1,6 @@
 """Weights enter completely, without running code, or not at all."""
 
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -165,6 +166,38 @@ def test_an_unreachable_hub_says_how_to_give_a_path(monkeypatch: pytest.MonkeyPa
         load_scorer("hpsv2.1")
     for part in ("HPS_v2.1_compressed.pt", "xswu/HPSv2@697403c7", "--weights hpsv2.1=PATH"):
         assert part in str(error.value)
+
+
+def fill_hub_cache(cache: Path, weights: bytes, promised: str) -> Path:
+    """The cache as the hub's client lays it out: the file under its sha256, and a link by its name; returns the file."""
+    from prefbench.scorers.pickscore import HUB as PICKSCORE
+
+    repository = cache / f"models--{PICKSCORE.repo.replace('/', '--')}"
+    snapshot = repository / "snapshots" / PICKSCORE.revision
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    (repository / "blobs" / promised).write_bytes(weights)
+    (snapshot / PICKSCORE.filename).symlink_to(repository / "blobs" / promised)
+    return repository / "blobs" / promised
+
+
+def test_a_hub_copy_must_be_what_its_sha256_says(
+    monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Whole it loads; with its last byte cut off it is refused before it is read, and the file to delete is named."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    folder = folders["mini:pickscore"]
+    weights = (folder / "model.safetensors").read_bytes()
+    promised = hashlib.sha256(weights).hexdigest()
+    kept = fill_hub_cache(tmp_path, weights, promised)
+    sizes = folder / "config.json"
+    assert load_scorer("pickscore", architecture=sizes).info.identity["weights"] == promised
+    kept.write_bytes(weights[:-1])
+    with pytest.raises(
+        MissingWeightsError, match=rf"not what the hub sent.*instead of {promised[:12]}.*Delete {kept}"
+    ):
+        load_scorer("pickscore", architecture=sizes)
 
 
 def test_skipping_random_initialisation_draws_nothing_and_keeps_constants() -> None:

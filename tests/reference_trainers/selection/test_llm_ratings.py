@@ -14,17 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_server import Answer, ScriptedServer, chat, rating, running
 
+from prefbench.bench.chat_server import FAILURES_IN_A_ROW, ChatServer
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.composition import Composition
 from prefbench.reference_trainers.selection.llm_ratings import (
-    FAILURES_IN_A_ROW,
     TEMPLATE,
     UNPARSABLE,
     parse_reply,
     rate_by_llm,
 )
-from prefbench.reference_trainers.selection.llm_server import LlmServer
 from prefbench.reference_trainers.selection.text_ratings import (
     TextRatings,
     rate_by_grammar,
@@ -43,7 +42,9 @@ def prompt_of(message: str) -> str:
 def rate(
     prompts: list[str], scripted: ScriptedServer, folder: Path, model: str = "m", concurrency: int = 4
 ) -> TextRatings:
-    server = LlmServer(scripted.url, model, 2, 5.0, first_pause_s=0.01)
+    server = ChatServer(
+        scripted.url, model, 2, 5.0, address_in="llm_url", model_in="text_quality", first_pause_s=0.01
+    )
     with MeasureCache(folder) as cache:
         return rate_by_llm(prompts, server, cache, concurrency=concurrency)
 
@@ -114,7 +115,7 @@ def test_a_prompt_without_a_rating_is_counted_by_reason_and_never_0(tmp_path: Pa
     assert np.isnan(found.harmlessness[1:]).all()
     assert reasons_counted(found) == {
         UNPARSABLE: 1,
-        "the server refuses the prompt with status 400: context length": 1,
+        "the server refuses the message with status 400: context length": 1,
         "the server's answer is not the JSON of a chat completion (2 tries)": 1,
     }
 
@@ -171,7 +172,7 @@ def test_a_refused_key_ends_the_command_and_what_was_answered_is_kept(tmp_path: 
 def test_a_server_that_answers_nothing_is_not_asked_for_ever(tmp_path: Path):
     with (
         running(lambda message, before: Answer(status=500)) as scripted,
-        pytest.raises(DataError, match=f"answered none of {FAILURES_IN_A_ROW} prompts in a row: status 500"),
+        pytest.raises(DataError, match=f"answered none of {FAILURES_IN_A_ROW} messages in a row: status 500"),
     ):
         rate(PROMPTS, scripted, tmp_path)
     assert len(scripted.requests) <= 2 * len(PROMPTS)
@@ -181,11 +182,11 @@ KILLED = """
 import json, sys
 from pathlib import Path
 from prefbench.reference_trainers.selection.llm_ratings import rate_by_llm
-from prefbench.reference_trainers.selection.llm_server import LlmServer
+from prefbench.bench.chat_server import ChatServer
 from prefbench.bench.store.measure_cache import MeasureCache
 url, folder, prompts = sys.argv[1:]
 with MeasureCache(Path(folder)) as cache:
-    rate_by_llm(json.loads(prompts), LlmServer(url, "m", 2, 5.0), cache, concurrency=1)
+    rate_by_llm(json.loads(prompts), ChatServer(url, "m", 2, 5.0, "", ""), cache, concurrency=1)
 """
 
 

@@ -1,29 +1,25 @@
 """Ratings by a real `transformers serve` process with a tiny random model, against the model asked directly."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import torch
+from transformers_server import serving
 
+from prefbench.bench.chat_server import ChatServer
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.reference_trainers.selection.llm_ratings import TEMPLATE, UNPARSABLE, parse_reply, rate_by_llm
-from prefbench.reference_trainers.selection.llm_server import LlmServer
 
 pytest.importorskip("fastapi")
 pytest.importorskip("openai")
 pytest.importorskip("uvicorn")
 
+WRITTEN = {"address_in": "llm_url", "model_in": "text_quality"}
 PROMPTS = [
     "a cat",
     "the sky over Kyoto",
@@ -102,34 +98,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def served(folder: Path, tmp_path: Path) -> Iterator[str]:
-    """The address of a `transformers serve` that has no way to any hub."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = Path(sys.executable).with_name("transformers")
-    log = tmp_path / "serve.log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [command, "serve", str(folder), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1"},
-        )
-    try:
-        deadline = time.monotonic() + 240
-        while True:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/health", timeout=2, trust_env=False).is_success:
-                    break
-            except httpx.TransportError:
-                pass  # it is still starting: the deadline and the process are looked at below
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    with serving(folder, tmp_path / "serve.log") as url:
+        yield url
 
 
 def test_ratings_are_those_of_the_model_and_a_second_run_needs_no_server(
@@ -140,13 +110,13 @@ def test_ratings_are_those_of_the_model_and_a_second_run_needs_no_server(
     assert any(reply is None for reply in replies), "the random model rates everything: take another seed"
     assert any(reply is not None for reply in replies), "the random model rates nothing: take another seed"
     with MeasureCache(tmp_path / "cache") as cache:
-        server = LlmServer(served, str(folder), 2, 60.0)
+        server = ChatServer(served, str(folder), 2, 60.0, **WRITTEN)
         found = rate_by_llm(PROMPTS, server, cache, concurrency=2)
         np.testing.assert_allclose(found.rating, expected, rtol=1e-12)
         assert [reason == UNPARSABLE for reason in found.reason] == [reply is None for reply in replies]
-        nowhere = LlmServer("http://127.0.0.1:9/v1", str(folder), 1, 1.0)
+        nowhere = ChatServer("http://127.0.0.1:9/v1", str(folder), 1, 1.0, **WRITTEN)
         again = rate_by_llm(PROMPTS, nowhere, cache, concurrency=2)
         np.testing.assert_equal(again.rating, found.rating)
-        wrong_path = LlmServer(served.removesuffix("/v1"), str(folder), 2, 60.0)
+        wrong_path = ChatServer(served.removesuffix("/v1"), str(folder), 2, 60.0, **WRITTEN)
         with pytest.raises(UsageError, match="answers 404.*Mend llm_url"):
             rate_by_llm(["another prompt"], wrong_path, cache, concurrency=1)

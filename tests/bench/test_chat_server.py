@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from scripted_server import Answer, ScriptedServer, chat, running
 
+from prefbench.bench.chat_server import KEY_VARIABLE, ChatServer, UnansweredError
 from prefbench.bench.exceptions import DataError, UsageError
-from prefbench.reference_trainers.selection.llm_server import KEY_VARIABLE, LlmServer, UnansweredError
 
 GOOD = Answer(chat("fine"))
 TIMEOUT_S = 0.3
+WRITTEN = {"address_in": "llm_url", "model_in": "text_quality=llm:MODEL"}
 
 FAULTS = {
     "500": (Answer("oops", status=500), "status 500"),
@@ -35,12 +36,12 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def client() -> Iterator[Callable[..., LlmServer]]:
-    opened: list[LlmServer] = []
+def client() -> Iterator[Callable[..., ChatServer]]:
+    opened: list[ChatServer] = []
 
-    def make(scripted: ScriptedServer | str, attempts: int = 3, first_pause_s: float = 0.01) -> LlmServer:
+    def make(scripted: ScriptedServer | str, attempts: int = 3, first_pause_s: float = 0.01) -> ChatServer:
         url = scripted if isinstance(scripted, str) else scripted.url
-        opened.append(LlmServer(url, "tiny", attempts, TIMEOUT_S, first_pause_s))
+        opened.append(ChatServer(url, "tiny", attempts, TIMEOUT_S, **WRITTEN, first_pause_s=first_pause_s))
         return opened[-1]
 
     yield make
@@ -122,7 +123,7 @@ def test_a_refused_key_or_model_ends_the_command_at_once(status: int, client):
 def test_a_refused_prompt_is_not_asked_again(status: int, client):
     with (
         running(lambda message, before: Answer("too long", status=status)) as scripted,
-        pytest.raises(UnansweredError, match=f"refuses the prompt with status {status}: too long"),
+        pytest.raises(UnansweredError, match=f"refuses the message with status {status}: too long"),
     ):
         client(scripted).ask("x")
     assert len(scripted.requests) == 1
@@ -139,7 +140,7 @@ def test_a_server_that_is_not_there_ends_the_command(client):
 @pytest.mark.parametrize("url", ["127.0.0.1:8000/v1", "http://", "ftp://host/v1", "http://[::1", ""])
 def test_what_is_no_address_is_refused(url: str):
     with pytest.raises(UsageError, match="is no address"):
-        LlmServer(url, "tiny", 1, 1.0)
+        ChatServer(url, "tiny", 1, 1.0, **WRITTEN)
 
 
 def test_closing_ends_a_pause(client):

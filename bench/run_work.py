@@ -1,0 +1,99 @@
+"""What a run is made of, looked at before its first image: prompts, checkpoints, scorers, sizes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefbench.bench.checkpoints.checkpoint import Checkpoint
+from prefbench.bench.device import release_memory, resolve_device
+from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.plan import PlannedSet, plan_prompts
+from prefbench.bench.progress import Stages
+from prefbench.bench.prompts.prompt_set import Prompt
+from prefbench.bench.run_folder import check_suite, open_checkpoints
+from prefbench.bench.scoring import Judge, check_weights, meet_judge
+from prefbench.bench.store.ledger import Ledger
+from prefbench.bench.suite import Suite
+
+__all__ = ["Work", "look"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that was looked at and found good."""
+
+    suite: Suite
+    sets: list[PlannedSet]
+    checkpoints: dict[str, Checkpoint]
+    judges: dict[str, Judge]
+    weights: Mapping[str, str]
+    device: str
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """Of all sets, in their order."""
+        return [prompt for planned in self.sets for prompt in planned.prompts]
+
+
+def look(
+    suite: Suite,
+    given: Mapping[str, str],
+    ledger: Ledger | None,
+    prompts_dir: Path | None,
+    device: str,
+    weights: Mapping[str, str],
+    stages: Stages,
+    fewest: int = 2,
+) -> Work:
+    """Open everything a run needs, and let it go again but for the descriptions.
+
+    Args:
+        suite: what to run.
+        given: checkpoint -> SPEC.
+        ledger: of the run folder, None where there is none yet.
+        prompts_dir: where published prompt files lie.
+        device: "auto", or a torch device.
+        weights: scorer -> path of weights to use instead of its own.
+        stages: shows progress.
+        fewest: checkpoints.
+
+    Raises:
+        PrefbenchError: of whatever cannot be used; nothing was made.
+    """
+    device = resolve_device(device)
+    check_weights(suite.electorate.scorers, weights)
+    sets = plan_prompts(suite, prompts_dir)
+    prompts = [prompt for planned in sets for prompt in planned.prompts]
+    if ledger is not None:
+        check_suite(ledger, suite, sets)
+    if suite.sampling.dtype != "float32" and not device.startswith("cuda"):
+        raise UsageError(
+            f"sampling.dtype is {suite.sampling.dtype} and the device is {device}: half precision needs a "
+            "GPU. Set dtype to "
+            "float32 in the suite."
+        )
+    opened = open_checkpoints(ledger, given, fewest)
+    with stages("check checkpoints", len(opened), "checkpoints") as advance:
+        for checkpoint in opened.values():
+            checkpoint.check(prompts, suite.seeds)
+            advance(1)
+    judges: dict[str, Judge] = {}
+    with stages("check scorers", len(suite.electorate.scorers), "scorers") as advance:
+        for name in suite.electorate.scorers:
+            judges[name] = meet_judge(name, [prompt.text for prompt in prompts], weights, device)
+            release_memory(device)
+            advance(1)
+    _check_sizes(suite, opened)
+    return Work(suite, sets, opened, judges, weights, device)
+
+
+def _check_sizes(suite: Suite, checkpoints: Mapping[str, Checkpoint]) -> None:
+    """All checkpoints draw one size, or their pictures are not comparable."""
+    sizes = {name: checkpoint.size(suite.sampling) for name, checkpoint in checkpoints.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {width} x {height}" for name, (width, height) in sizes.items())
+        raise DataError(
+            f"The checkpoints draw images of different sizes: {listed}. Scorers crop and resize, so they "
+            "are not comparable: set "
+            "width and height under [sampling] in the suite, or bring finished images to one size."
+        )
