@@ -56,7 +56,7 @@ def test_peak_memory_of_all_scorers_against_the_largest(benchmark: Any, tmp_path
     from PIL import Image
 
     weights = {}
-    for name in FORWARDS:
+    for name in (*FORWARDS, "aesthetic.v2"):
         weights[name] = tmp_path / name.replace(":", "-")
         load_small(name, weights[name])
     for k in range(IMAGES):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from prefbench.scorers import clip, hpsv2, imagereward, pickscore
+from prefbench.scorers import aesthetic, clip, hpsv2, imagereward, pickscore
 from prefbench.scorers.open_clip_tower import save_clip_folder
 from prefbench.scorers.registry import load_scorer
 
@@ -63,6 +63,8 @@ def load_small(name: str, folder: Path) -> Any:
         pickscore.save_folder(folder, pickscore.build(CLIP_B_32), CLIP_B_32)
     elif name == "imagereward":
         imagereward.save_folder(folder, imagereward.build(BLIP_B_16), BLIP_B_16, WORDS)
+    elif name == "aesthetic.v2":
+        aesthetic.save_folder(folder, aesthetic.build(VIT_B_32), VIT_B_32)
     else:
         save_clip_folder(folder, clip.build(VIT_B_32), VIT_B_32)
     return load_scorer(name, weights=folder)
