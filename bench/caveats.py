@@ -28,6 +28,7 @@ def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     finders = (
         _reward_hacking,
         _head_to_head,
+        _cycles,
         _same_pictures,
         _left_out,
         _one_training_seed,
@@ -95,6 +96,19 @@ def _head_to_head(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fo
                 f"{_percent(entry, turned)}.",
                 [winner, loser],
             )
+
+
+def _cycles(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
+    """Checkpoints that beat one another in a circle, each win beyond its interval."""
+    ranking = results["ranking"]
+    for circle in ranking["cycles"]["proven"] if ranking else ():
+        wins = ", ".join(f"{a} beats {b}" for a, b in zip(circle, [*circle[1:], circle[0]], strict=True))
+        yield _warning(
+            "cycle",
+            f"A circle: {wins}, and each of these intervals leaves out 50 %. No order of them is true; their ranks are by the "
+            "win rate against the average opponent. Compare the two that matter head to head.",
+            list(circle),
+        )
 
 
 def _same_pictures(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:

@@ -16,6 +16,7 @@ from prefbench.bench.commands.doctor import doctor_command
 from prefbench.bench.commands.judges import judges_command
 from prefbench.bench.commands.label import label_command
 from prefbench.bench.commands.listing import list_command
+from prefbench.bench.commands.plan import plan_command
 from prefbench.bench.commands.report import report_command
 from prefbench.bench.commands.reproduce import reproduce_command
 from prefbench.bench.commands.score import score_command
@@ -79,6 +80,7 @@ app.command("bench")(bench_command)
 app.command("score")(score_command)
 app.command("judges")(judges_command)
 app.command("compare")(compare_command)
+app.command("plan")(plan_command)
 app.command("report")(report_command)
 app.command("reproduce")(reproduce_command)
 app.command("list")(list_command)

@@ -1,8 +1,10 @@
-"""Two checkpoints of a scores table made anywhere -> verdict, results.json, scores.parquet, report.html."""
+"""Checkpoints of a scores table made anywhere -> verdict, results.json, scores.parquet, report.html."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from prefbench.bench import atomic
 from prefbench.bench.exceptions import UsageError
@@ -13,7 +15,7 @@ from prefbench.bench.results import summarise
 from prefbench.bench.results_file import read_results
 from prefbench.bench.scores_table import check_complete, read_scores, write_scores
 
-__all__ = ["WRITTEN", "choose_electorate", "compare_scores"]
+__all__ = ["WRITTEN", "choose_electorate", "compare_all", "compare_scores"]
 
 WRITTEN = ("report.html", "results.json", "scores.parquet")
 
@@ -50,26 +52,96 @@ def compare_scores(
         DataError: the table can not be used.
         UsageError: an unknown name, or a folder that holds something else.
     """
-    from prefbench.reports.html import write_report
-
     if a == b:
         raise UsageError(f"--a and --b both name {a!r}. Give two different checkpoints of {scores}.")
-    check_output_folder(out, a, b)
+    check_output_folder(out, [b, a])
     frame = read_scores(scores)
     known = sorted(frame["checkpoint"].unique())
     for name in (a, b):
         if name not in known:
             raise unknown_name("checkpoint", name, known)
     frame = frame[frame["checkpoint"].isin([a, b])].reset_index(drop=True)
+    return _compare(
+        frame,
+        [b, a],
+        out,
+        str(scores),
+        voters=voters,
+        held_out=held_out,
+        resamples=resamples,
+        seed=seed,
+        incomplete=incomplete,
+    )
+
+
+def compare_all(
+    scores: Path,
+    out: Path,
+    *,
+    baseline: str | None = None,
+    voters: Sequence[str] = (),
+    held_out: Sequence[str] = (),
+    resamples: int = 10_000,
+    seed: int = 0,
+    incomplete: Incomplete = "refuse",
+) -> dict[str, Any]:
+    """Compare every two checkpoints of a table, rank them, and write the folder `out`, whole or not at all.
+
+    Args:
+        scores: a scores table, CSV or Parquet.
+        out: folder to write; an earlier comparison of the same checkpoints with the same baseline is replaced.
+        baseline: the checkpoint that verdicts are against; None for the first of the table.
+        voters: as in `compare_scores`, as are the other arguments, what is returned and raised.
+        held_out: scorers that are reported and do not vote.
+        resamples: bootstrap samples.
+        seed: of the bootstrap.
+        incomplete: what is done with a (prompt, seed) that lacks a score.
+    """
+    check_output_folder(out)
+    frame = read_scores(scores)
+    names = list(dict.fromkeys(frame["checkpoint"]))
+    first = names[0] if baseline is None else baseline
+    if first not in names:
+        raise unknown_name("checkpoint", first, sorted(names))
+    ordered = [first, *(name for name in names if name != first)]
+    check_output_folder(out, ordered)
+    return _compare(
+        frame,
+        ordered,
+        out,
+        str(scores),
+        voters=voters,
+        held_out=held_out,
+        resamples=resamples,
+        seed=seed,
+        incomplete=incomplete,
+    )
+
+
+def _compare(
+    frame: pd.DataFrame,
+    checkpoints: Sequence[str],
+    out: Path,
+    source: str,
+    *,
+    voters: Sequence[str],
+    held_out: Sequence[str],
+    resamples: int,
+    seed: int,
+    incomplete: Incomplete,
+) -> dict[str, Any]:
+    """Every two of `checkpoints`, which are those of `frame`, baseline first."""
+    from prefbench.reports.html import write_report
+
     left_out = None
     if incomplete == "drop":
-        frame, left_out = drop_incomplete(frame, source=str(scores))
-    check_complete(frame, source=str(scores))
+        frame, left_out = drop_incomplete(frame, source=source)
+    check_complete(frame, source=source)
     electorate = choose_electorate(list(dict.fromkeys(frame["scorer"])), voters, held_out)
     results = summarise(
         frame,
         electorate=electorate,
-        checkpoints=[b, a],
+        checkpoints=checkpoints,
         left_out=left_out,
         resamples=resamples,
         seed=seed,
@@ -116,8 +188,12 @@ def choose_electorate(
     return {"voters": [name for name in scorers if name not in held_out], "held_out": list(held_out)}
 
 
-def check_output_folder(out: Path, a: str, b: str) -> None:
-    """Refuse to replace anything but an earlier comparison of the same two checkpoints.
+def check_output_folder(out: Path, checkpoints: Sequence[str] | None = None) -> None:
+    """Refuse to replace anything but an earlier comparison of the same checkpoints with the same baseline.
+
+    Args:
+        out: the folder to write.
+        checkpoints: baseline first; None while they are not known, to look at all the rest.
 
     Raises:
         UsageError: `out` cannot be written, or is a folder with something else in it.
@@ -133,8 +209,8 @@ def check_output_folder(out: Path, a: str, b: str) -> None:
         results = out / "results.json"
         if results.is_file():
             there = list(read_results(results)["checkpoints"])
-            if there != [b, a]:
+            if checkpoints is not None and (there[:1], set(there)) != ([checkpoints[0]], set(checkpoints)):
                 raise UsageError(
-                    f"The folder {out} holds a comparison of other checkpoints ({', '.join(there)}). Give --out a new "
-                    "folder, or delete this one."
+                    f"The folder {out} holds a comparison of other checkpoints ({', '.join(there)}) or with another "
+                    "baseline, which is the first. Give --out a new folder, or delete this one."
                 )

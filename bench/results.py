@@ -17,6 +17,7 @@ import pandas as pd
 from prefbench.bench.caveats import find_warnings
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.paired_samples import PairedSamples, arrange, cast_votes, slices_of
+from prefbench.bench.ranking_block import ranking_block
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import check_resamples
 from prefbench.bench.results_file import SCHEMA
@@ -106,6 +107,7 @@ def summarise(
         "agreement": _agreement(ballots, samples),
         "intervals": {"method": METHOD, "resamples": resamples, "seed": seed},
     }
+    results["ranking"] = ranking_block(samples, chosen, ballots, results["comparisons"], resamples, seed)
     results["warnings"] = find_warnings(results)
     results["verdicts"] = give_verdicts(results)
     return results

@@ -34,8 +34,8 @@ def print_results(console: Console, results: Mapping[str, Any]) -> None:
     """Print verdicts, win rates and warnings of a results dict.
 
     With one comparison: its sentence, then the vote and every scorer with mean difference and p. With
-    several: the sentences against the baseline, a line for every comparison (baseline first, then head to
-    head), then every scorer's win rates.
+    several: the sentences against the baseline, the ranking and the win matrix where there are any, a line for
+    every comparison (baseline first, then head to head), then every scorer's win rates.
 
     Args:
         console: where to print; its width is used.
@@ -55,6 +55,12 @@ def print_results(console: Console, results: Mapping[str, Any]) -> None:
     if len(votes) == 1:
         console.print(_one_comparison(whole, results["scorers"]))
     else:
+        if results["ranking"]:
+            console.print(Text("Ranking by the win rate against the average opponent", style="bold"))
+            console.print(_standings(results["ranking"]))
+            console.print()
+            console.print(_win_matrix(results["ranking"], votes, console.width))
+            console.print()
         console.print(_vote_lines(ordered, len(with_baseline)))
         for table in _scorer_matrices(whole, ordered, results["scorers"], console.width):
             console.print()
@@ -86,6 +92,36 @@ def _one_comparison(whole: Sequence[Entry], scorers: Mapping[str, Any]) -> Table
             _difference(entry),
             _p_value(entry["p_value"]),
         )
+    return table
+
+
+def _standings(ranking: Mapping[str, Any]) -> Table:
+    table = _table("rank [95 %]", "checkpoint", "win rate [95 %]")
+    table.columns[1].justify = "left"
+    for line in ranking["standings"]:
+        ranks = line["rank_ci95"]
+        interval = f"[{ranks[0]}, {ranks[1]}]" if ranks else "[n/a: 1 prompt]"
+        table.add_row(Text(f"{line['rank']} {interval}"), Text(line["checkpoint"]), _rate(line))
+    return table
+
+
+def _win_matrix(ranking: Mapping[str, Any], votes: Sequence[Entry], width: int) -> Table | Text:
+    """Win rates of the row over the column in the order of the ranking; a sentence where they do not fit."""
+    names = [line["checkpoint"] for line in ranking["standings"]]
+    labels = [f"{i} {name}" for i, name in enumerate(names, start=1)]
+    if max(map(len, labels)) + len(names) * (GAP + len("+ 100.0")) > width:
+        return Text(
+            f"The win matrix of {len(names)} checkpoints is wider than this terminal; the report has it."
+        )
+    found = {}
+    for entry in votes:
+        state, rate = outcome(entry["ci95"]), 100 * entry["win_rate"]
+        found[entry["a"], entry["b"]] = Text(f"{MARKS[state]} {rate:.1f}", style=STYLES[state])
+        turned = {"better": "worse", "worse": "better", "open": "open"}[state]
+        found[entry["b"], entry["a"]] = Text(f"{MARKS[turned]} {100 - rate:.1f}", style=STYLES[turned])
+    table = _table("row over column, %", *map(str, range(1, len(names) + 1)))
+    for name, label in zip(names, labels, strict=True):
+        table.add_row(Text(label), *(found.get((name, other), Text("")) for other in names))
     return table
 
 

@@ -13,6 +13,7 @@ from prefbench.reports.view_headline import Headline, headline
 from prefbench.reports.view_matrices import Judges, Matrix, MeanRow, judges_view, mean_rows, win_matrix
 from prefbench.reports.view_numbers import Name, count, split_name
 from prefbench.reports.view_pictures import ImageKey, PictureSection, pictures
+from prefbench.reports.view_ranking import RankSection, ranking_view
 from prefbench.reports.view_raw import RawTable, raw_table
 from prefbench.reports.view_record import Entry, Record, facts_line, record
 from prefbench.reports.view_slices import SliceCard, slice_cards, slice_note
@@ -32,6 +33,7 @@ class ReportView:
     headline: Headline
     facts: tuple[Entry, ...]
     verdicts: tuple[VerdictCard, ...]
+    ranking: RankSection | None
     matrix: Matrix
     means_header: tuple[Name, ...]
     means: tuple[MeanRow, ...]
@@ -75,6 +77,7 @@ def build_view(
         headline=first,
         facts=facts_line(facts, results),
         verdicts=verdict_cards(facts, results["warnings"]),
+        ranking=ranking_view(results),
         matrix=win_matrix(facts),
         means_header=tuple(split_name(judge.name) for judge in facts.judges),
         means=mean_rows(facts, results["means"]),

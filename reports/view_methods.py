@@ -132,6 +132,8 @@ def _statistics(results: Mapping[str, Any]) -> str:
             f" The votes of two scorers correlate by {agreement['mean_vote_correlation']:.2f} on average, "
             f"which makes them worth {agreement['effective_voters']:.1f} independent voters."
         )
+    if results.get("ranking"):
+        text += f" {results['ranking']['method']}"
     return text + f" Computed with prefbench {results['prefbench']}."
 
 

@@ -1,7 +1,7 @@
 """`prefbench compare`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,9 +10,21 @@ __all__ = ["compare_command"]
 
 def compare_command(
     scores: Annotated[Path, typer.Argument(help="Scores table: CSV (UTF-8) or Parquet.", show_default=False)],
-    a: Annotated[str, typer.Option("--a", help="Checkpoint whose win rate is given.", show_default=False)],
-    b: Annotated[str, typer.Option("--b", help="Baseline checkpoint.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
+    a: Annotated[
+        str, typer.Option("--a", help="Checkpoint whose win rate is given.", show_default=False)
+    ] = "",
+    b: Annotated[str, typer.Option("--b", help="Baseline checkpoint.", show_default=False)] = "",
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Compare every two checkpoints and rank them, instead of --a and --b."),
+    ] = False,
+    baseline: Annotated[
+        str,
+        typer.Option(
+            "--baseline", help="With --all: what verdicts are against; the table's first if not given."
+        ),
+    ] = "",
     electorate: Annotated[
         str,
         typer.Option(
@@ -29,11 +41,11 @@ def compare_command(
         bool,
         typer.Option(
             "--drop-incomplete",
-            help="Leave out every (prompt, seed) that lacks a score, for both checkpoints; refused if not given.",
+            help="Leave out every (prompt, seed) that lacks a score, for all checkpoints; refused if not given.",
         ),
     ] = False,
 ) -> None:
-    """Compare two checkpoints from a table of scores made anywhere.
+    """Compare two or all checkpoints from a table of scores made anywhere.
 
     No model is loaded. The table has the columns checkpoint, prompt_id, prompt,
     seed, scorer, score and may have category and challenge; higher is better.
@@ -43,26 +55,45 @@ def compare_command(
         prefbench compare scores.csv --a my_dpo --b base --out comparison
 
         prefbench compare scores.csv --a my_dpo --b base --held-out hpsv2.1 --out c2
+
+        prefbench compare scores.csv --all --baseline base --out everyone
     """
     from rich.console import Console
 
-    from prefbench.bench.comparison import compare_scores
+    from prefbench.bench.comparison import compare_all, compare_scores
     from prefbench.bench.terminal import print_results
 
-    results = compare_scores(
-        scores,
-        a,
-        b,
-        out,
-        voters=_names("--electorate", electorate),
-        held_out=_names("--held-out", held_out),
-        resamples=resamples,
-        seed=seed,
-        incomplete="drop" if drop_incomplete else "refuse",
-    )
+    _check_choice(scores, a, b, every, baseline)
+    options: dict[str, Any] = {
+        "voters": _names("--electorate", electorate),
+        "held_out": _names("--held-out", held_out),
+        "resamples": resamples,
+        "seed": seed,
+        "incomplete": "drop" if drop_incomplete else "refuse",
+    }
+    if every:
+        results = compare_all(scores, out, baseline=baseline or None, **options)
+    else:
+        results = compare_scores(scores, a, b, out, **options)
     console = Console()
     print_results(console, results)
     console.print(f"\nReport: {out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_choice(scores: Path, a: str, b: str, every: bool, baseline: str) -> None:
+    from prefbench.bench.exceptions import UsageError
+
+    if every and (a or b):
+        raise UsageError(
+            "--all compares every two checkpoints, --a and --b name two of them. Leave one or the other out; --baseline "
+            "names the checkpoint that verdicts are against."
+        )
+    if not every and baseline:
+        raise UsageError("--baseline goes with --all. Without --all, --b names the baseline.")
+    if not every and not (a and b):
+        raise UsageError(
+            f"Give --a and --b, two checkpoints of {scores}, or --all to compare every two of them."
+        )
 
 
 def _names(option: str, text: str) -> list[str]:

@@ -32,7 +32,17 @@ from scipy import special
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
 from prefbench.bench.tally.votes import votes as pair_votes
 
-__all__ = ["RARE", "MeanDifference", "WinRate", "mean_difference", "tally", "win_rate"]
+__all__ = [
+    "RARE",
+    "TAIL",
+    "CiMethod",
+    "MeanDifference",
+    "WinRate",
+    "mean_difference",
+    "tally",
+    "unanimity_bound",
+    "win_rate",
+]
 
 RARE = 5
 """With fewer prompts than this off the commonest value, the bootstrap gives way to the exact bound."""
@@ -185,7 +195,7 @@ def _win_rate(
     method: CiMethod = "none"
     if limits is not None:
         ci95, method = ((1 + float(limits[0])) / 2, (1 + float(limits[1])) / 2), "bootstrap"
-        bound = _unanimity_bound((1 + vote_sums / sizes) / 2)
+        bound = unanimity_bound((1 + vote_sums / sizes) / 2)
         if bound is not None:
             # Hull with bootstrap and estimate: with unequal seeds one deviating prompt may weigh a lot.
             ci95, method = (min(bound[0], ci95[0], rate), max(bound[1], ci95[1], rate)), "exact"
@@ -195,14 +205,19 @@ def _win_rate(
     return WinRate(len(sizes), pairs, wins, ties, losses, rate, ci95, method, p_value)
 
 
-def _unanimity_bound(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
-    """Bound on the mean where fewer than `RARE` per-prompt win rates differ from the commonest; else None."""
+def unanimity_bound(values: npt.NDArray[np.float64], tail: float = TAIL) -> tuple[float, float] | None:
+    """Bound on the mean where fewer than `RARE` per-prompt values in [0, 1] differ from the commonest; else None.
+
+    Args:
+        values: win rates of the prompts, or anything else between 0 and 1, shape (prompts,).
+        tail: probability left out at each end.
+    """
     found, counts = np.unique(values, return_counts=True)
     n, differing = len(values), len(values) - int(counts.max())
     if differing >= RARE:
         return None
     # Upper Clopper-Pearson limit of a proportion with `differing` successes in n trials.
-    u = float(special.betaincinv(differing + 1, n - differing, 1 - TAIL))
+    u = float(special.betaincinv(differing + 1, n - differing, 1 - tail))
     modes = found[
         counts == counts.max()
     ]  # several equally common values: the hull over them keeps the bound symmetric

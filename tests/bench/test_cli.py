@@ -19,6 +19,7 @@ COMMANDS = (
     "score",
     "judges",
     "compare",
+    "plan",
     "report",
     "reproduce",
     "list",

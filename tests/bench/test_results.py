@@ -84,6 +84,7 @@ def test_it_is_json_with_the_blocks_of_the_schema(results):
         "comparisons",
         "agreement",
         "intervals",
+        "ranking",
         "warnings",
         "verdicts",
     ]

@@ -175,12 +175,27 @@ def test_long_names_fit_a_phone(browser: Any, runs: Any, tmp_path: Path) -> None
     assert browser.complaints() == []
 
 
+def test_rank_labels_stand_over_their_lines(browser: Any, report: Path) -> None:
+    """Three checkpoints: three labels, three lines in each row, centres equal to half a pixel."""
+    browser.open(report, width=390)
+    places = browser.evaluate(
+        "(() => { const t = document.querySelector('table.ranks');"
+        "const centres = (nodes) => [...nodes].map((n) => n.getBoundingClientRect()).map((b) => b.left + b.width / 2);"
+        "return [centres(t.querySelectorAll('.ticks text')),"
+        " ...[...t.querySelectorAll('tbody tr')].map((row) => centres(row.querySelectorAll('line.rule')))]; })()"
+    )
+    labels, *rows = (np.array(row) for row in places)
+    assert (len(labels), len(rows)) == (3, 3)
+    for row in rows:
+        assert np.abs(row - labels).max() <= 0.5
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axis_labels_stand_over_the_plot(browser: Any, report: Path, width: int) -> None:
     """The 50 of the axis and the line of one half have the same centre in every table, to half a pixel."""
     browser.open(report, width=width)
     offsets = browser.evaluate(
-        "[...document.querySelectorAll('table.forest')].filter((t) => "
+        "[...document.querySelectorAll('table.forest:not(.ranks)')].filter((t) => "
         "t.getClientRects().length).flatMap((t) => {"
         "const centre = (n) => { const b = n.getBoundingClientRect(); return b.left + b.width / 2; };"
         "const label = centre([...t.querySelectorAll('.ticks text')].find((n) => n.textContent === '50'));"
