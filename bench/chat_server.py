@@ -6,8 +6,7 @@ that cannot be reached, or that refuses the key or the model, stops the command;
 
 import os
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,8 +20,8 @@ __all__ = [
     "MAX_TOKENS",
     "ChatServer",
     "Message",
+    "RefusedError",
     "UnansweredError",
-    "replies",
 ]
 
 Message = str | list[dict[str, Any]]
@@ -37,7 +36,11 @@ MAX_TOKENS = 2048
 """Enough for a model that thinks before it answers."""
 FAILURES_IN_A_ROW = 20
 """So many messages without any answer of the server, one after the other, end the command."""
-REFUSED_MODEL_OR_KEY = (401, 403, 404)
+REFUSED_AT_FIRST = 100
+"""So many messages refused before any is answered end the command: then it is not the messages."""
+LONGEST_LISTING_S = 10.0
+"""Wait for the list of models: nothing is computed for it."""
+REFUSED_MODEL_OR_KEY = (401, 404)
 BUSY = 429
 
 T = TypeVar("T")
@@ -45,6 +48,10 @@ T = TypeVar("T")
 
 class UnansweredError(Exception):
     """This message got no answer after all tries; `str(self)` is the reason."""
+
+
+class RefusedError(UnansweredError):
+    """The server answered, and not with what was asked for; asking again would not help."""
 
 
 @dataclass
@@ -70,6 +77,9 @@ class ChatServer:
     first_pause_s: float = FIRST_PAUSE_S
     _client: httpx.Client = field(init=False, repr=False)
     _stopped: threading.Event = field(init=False, repr=False, default_factory=threading.Event)
+    _ever_answered: bool = field(init=False, repr=False, default=False)
+    _refused: int = field(init=False, repr=False, default=0)
+    _unanswered_in_a_row: int = field(init=False, repr=False, default=0)
 
     def __post_init__(self) -> None:
         try:
@@ -80,7 +90,12 @@ class ChatServer:
             raise UsageError(
                 f"{self.address_in}: {self.url!r} is no address. Write http://127.0.0.1:8000/v1, say."
             )
-        key = os.environ.get(KEY_VARIABLE)
+        key = os.environ.get(KEY_VARIABLE, "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise UsageError(
+                f"The variable {KEY_VARIABLE} holds characters that no key has: print it and look for line ends, quotation "
+                "marks or letters with accents."
+            )
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # How many messages are sent at once is the caller's choice.
         limits = httpx.Limits(max_connections=None)
@@ -91,11 +106,31 @@ class ChatServer:
         self._stopped.set()
         self._client.close()
 
+    def answered(self) -> None:
+        """Note an answer."""
+        self._ever_answered, self._unanswered_in_a_row = True, 0
+
+    def failed(self, error: UnansweredError) -> None:
+        """Note a message without one. Raises DataError where there are so many that going on is of no use."""
+        refused = isinstance(error, RefusedError)
+        self._refused += refused
+        self._unanswered_in_a_row = 0 if refused else self._unanswered_in_a_row + 1
+        what = ""
+        if self._unanswered_in_a_row >= FAILURES_IN_A_ROW:
+            what = f"answered none of {self._unanswered_in_a_row} messages in a row"
+        elif refused and not self._ever_answered and self._refused >= REFUSED_AT_FIRST:
+            what = f"refused all of the first {self._refused} messages"
+        if what:
+            raise DataError(
+                f"The server at {self.url} {what}: {error}. Look at its log. Answers so far are kept: the same command goes on."
+            )
+
     def ask(self, message: Message) -> str:
         """The model's reply to one user message, at temperature 0.
 
         Raises:
-            UnansweredError: no answer after all tries, or the server refuses this message (400, 413, 422 and the like).
+            UnansweredError: no answer after all tries.
+            RefusedError: the server refuses this message (400, 403, 413, 422 and the like), or its reply has no text.
             UsageError: it refuses the key or does not know the model.
             DataError: it cannot be reached at all.
         """
@@ -118,10 +153,15 @@ class ChatServer:
 
     def reach(self) -> None:
         """Raises DataError if nothing answers at the address; what it answers is not looked at."""
-        self._tried(self._ask_for_models, lambda response: (response, ""))
+        try:
+            self._tried(self._ask_for_models, lambda response: (response, ""))
+        except UnansweredError as error:
+            raise DataError(
+                f"The server at {self.url} does not answer: {error}. Look at its log, or mend {self.address_in}."
+            ) from error
 
     def _ask_for_models(self) -> httpx.Response:
-        return self._client.get(self._at("models"))
+        return self._client.get(self._at("models"), timeout=min(self.timeout_s, LONGEST_LISTING_S))
 
     def _at(self, page: str) -> str:
         return f"{self.url.rstrip('/')}/{page}"
@@ -147,10 +187,10 @@ class ChatServer:
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 reason = f"unreachable: {error}"
                 continue
-            except httpx.TimeoutException:
-                reason = f"no answer within {self.timeout_s:g} s"
+            except httpx.TimeoutException as error:
+                reason = f"no answer within {error.request.extensions['timeout']['read']:g} s"
                 continue
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 reason = f"the connection broke ({type(error).__name__})"
                 continue
             found, reason = read(response)
@@ -183,62 +223,23 @@ class ChatServer:
             )
         if status == BUSY or status >= 500:
             return f"status {status}"
-        raise UnansweredError(f"the server refuses the message with status {status}: {said[:80]}")
-
-
-def replies(
-    server: ChatServer, waiting: Iterable[tuple[Hashable, Message]], concurrency: int
-) -> Iterator[tuple[Any, str | None, str]]:
-    """(key, reply or None, reason) of every (key, message), as they come.
-
-    Args:
-        server: closed if the caller stops early or an error ends it.
-        waiting: keys that differ, and messages; taken a bounded number ahead, so they may be made as they are asked for.
-        concurrency: messages asked at once.
-
-    Raises:
-        DataError: the server cannot be reached, or answered none of FAILURES_IN_A_ROW messages in a row.
-        UsageError: it refuses the key or the model.
-    """
-    pool = ThreadPoolExecutor(concurrency)
-    running: dict[Future[str], Hashable] = {}
-    todo = iter(waiting)
-    failures = 0
-    try:
-        while True:
-            while len(running) < 2 * concurrency and (item := next(todo, None)) is not None:
-                running[pool.submit(server.ask, item[1])] = item[0]
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                key = running.pop(future)
-                try:
-                    reply = future.result()
-                except UnansweredError as error:
-                    failures += 1
-                    if failures >= FAILURES_IN_A_ROW:
-                        raise DataError(
-                            f"The server at {server.url} answered none of {failures} messages in a row: {error}. Look at "
-                            "its log. Answers so far are kept: the same command goes on."
-                        ) from None
-                    yield key, None, str(error)
-                else:
-                    failures = 0
-                    yield key, reply, ""
-    except BaseException:
-        server.close()  # ends the pauses of those that are still asking
-        raise
-    finally:
-        for future in running:
-            future.cancel()
-        pool.shutdown(wait=True)
+        said = said or response.headers.get("location", "no text")
+        raise RefusedError(f"the server refuses the message with status {status}: {said[:80]}")
 
 
 def _content(response: httpx.Response) -> str | None:
     try:
-        content = response.json()["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        choice = response.json()["choices"][0]
+        content = choice["message"]["content"]
+        finish = choice.get("finish_reason")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return None
+    if isinstance(content, list):  # some servers answer in parts
+        content = "".join(part.get("text") or "" for part in content if isinstance(part, dict)) or None
+    if content is None:
+        raise RefusedError(
+            f"the reply has no text (it ended by {finish!r}; at most {MAX_TOKENS} tokens are asked for)"
+        )
     # Half of a surrogate pair, which JSON can name, is no text that could be kept.
     return content.encode("utf-8", "replace").decode() if isinstance(content, str) else None
 

@@ -60,7 +60,6 @@ def compare_scores(
     for name in (a, b):
         if name not in known:
             raise unknown_name("checkpoint", name, known)
-    frame = frame[frame["checkpoint"].isin([a, b])].reset_index(drop=True)
     return _compare(
         frame,
         [b, a],
@@ -130,12 +129,14 @@ def _compare(
     seed: int,
     incomplete: Incomplete,
 ) -> dict[str, Any]:
-    """Every two of `checkpoints`, which are those of `frame`, baseline first."""
+    """Every two of `checkpoints`, baseline first; others of the table only tell which samples there should be."""
     from prefbench.reports.html import write_report
 
+    samples = list(zip(frame["prompt_id"], frame["seed"], strict=True))
+    frame = frame[frame["checkpoint"].isin(checkpoints)].reset_index(drop=True)
     left_out = None
     if incomplete == "drop":
-        frame, left_out = drop_incomplete(frame, source=source)
+        frame, left_out = drop_incomplete(frame, samples=samples, checkpoints=checkpoints, source=source)
     check_complete(frame, source=source)
     electorate = choose_electorate(list(dict.fromkeys(frame["scorer"])), voters, held_out)
     results = summarise(

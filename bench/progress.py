@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -53,7 +54,7 @@ def shown_on(console: Console) -> Iterator[Stages]:
     @contextmanager
     def stage(name: str, total: int, unit: str) -> Iterator[Advance]:
         progress.start()  # not before: without a stage, stopping prints an empty line above the error
-        task = progress.add_task(name, total=total, unit=unit)
+        task = progress.add_task(escape(name), total=total, unit=unit)
         yield lambda steps: progress.advance(task, steps)
 
     try:

@@ -199,7 +199,13 @@ def _write_scores(work: Work, ledger: Ledger, out: Path) -> tuple[pd.DataFrame, 
     """scores.parquet: what is compared; and what is left out of it."""
     fingerprints = {name: judge.fingerprint for name, judge in work.judges.items()}
     scores = scores_of(ledger, work.checkpoints, work.suite.seeds, work.prompts, fingerprints)
-    scores, left_out = drop_incomplete(scores, source=f"The run {out}")
+    scores, left_out = drop_incomplete(
+        scores,
+        samples=[(prompt.id, seed) for seed in work.suite.seeds for prompt in work.prompts],
+        checkpoints=list(work.checkpoints),
+        scorers=list(work.judges),
+        source=f"The run {out}",
+    )
     write_scores(scores, out / SCORES)
     return scores, left_out
 

@@ -11,7 +11,7 @@ from prefbench.bench.plan import PlannedSet, plan_prompts
 from prefbench.bench.progress import Stages
 from prefbench.bench.prompts.prompt_set import Prompt
 from prefbench.bench.run_folder import check_suite, open_checkpoints
-from prefbench.bench.scoring import Judge, check_weights, meet_judge
+from prefbench.bench.scoring import Judge, check_distinct, check_weights, meet_judge
 from prefbench.bench.store.ledger import Ledger
 from prefbench.bench.suite import Suite
 
@@ -78,9 +78,11 @@ def look(
             checkpoint.check(prompts, suite.seeds)
             advance(1)
     judges: dict[str, Judge] = {}
+    known: dict[str, str] = {}
     with stages("check scorers", len(suite.electorate.scorers), "scorers") as advance:
         for name in suite.electorate.scorers:
             judges[name] = meet_judge(name, [prompt.text for prompt in prompts], weights, device)
+            check_distinct(known, name, judges[name].fingerprint)
             release_memory(device)
             advance(1)
     _check_sizes(suite, opened)

@@ -16,6 +16,7 @@ from prefbench.bench.image_manifest import Manifest
 from prefbench.bench.progress import Stages, silent
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.score_folder import check_score_folder, write_score_folder
+from prefbench.bench.scoring import check_distinct
 from prefbench.bench.store.keys import canonical_sha256
 from prefbench.bench.store.measure_cache import MeasureCache
 from prefbench.bench.user_cache import cache_folder
@@ -141,6 +142,7 @@ class _Loader:
     def __call__(self, name: str, *, exact: bool = False) -> "Scorer":
         """`exact`: in float32 and not compiled, to compare with."""
         from prefbench.scorers.compiled import compile_scorer
+        from prefbench.scorers.protocol import MayFail
         from prefbench.scorers.registry import load_scorer
 
         scorer = load_scorer(
@@ -150,6 +152,11 @@ class _Loader:
             device=self.device,
             dtype="float32" if exact else self.dtype,
         )
+        if isinstance(scorer, MayFail) and (self.compiled or self.dtype != "float32"):
+            raise UsageError(
+                f"Scorer {name} has no network here that could be compiled or of another dtype: leave out --compile and "
+                "--dtype, or this scorer."
+            )
         scorer.batch_size = self.batch_size or scorer.batch_size
         _check_prompts(scorer, name, self.manifest)
         if self.compiled:
@@ -164,8 +171,10 @@ def _meet(
     from prefbench.scorers.dual_encoder import tower_of
 
     towers, held = [], {}
+    known: dict[str, str] = {}
     for name in scorers:
         scorer = load(name)
+        check_distinct(known, name, scorer.info.fingerprint)
         towers.append(tower_of(scorer))
         if hold:
             held[name] = scorer
@@ -232,7 +241,7 @@ def _score_in_chunks(
             reasons = [""] * len(missing)
             try:
                 if isinstance(scorer, MayFail):
-                    fresh, reasons = scorer.score_or_reason(*pairs)
+                    fresh, reasons = scorer.score_or_reason(*pairs, keep=_keeper(list(missing), cache))
                 else:
                     fresh = scorer.score(*pairs)
             except DataError as error:
@@ -253,6 +262,10 @@ def _score_in_chunks(
             f"{reason}. Nothing was written."
         )
     return np.array(parts), found, dict(failed.most_common())
+
+
+def _keeper(keys: Sequence[str], cache: MeasureCache) -> Callable[[int, float], None]:
+    return lambda k, score: cache.put({keys[k]: score})
 
 
 def _key(content: str, prompt: str, fingerprint: str) -> str:

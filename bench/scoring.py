@@ -19,7 +19,7 @@ from prefbench.bench.store.ledger import Ledger, ScoreRow
 if TYPE_CHECKING:
     from prefbench.scorers.dual_encoder import EmbeddingStore
 
-__all__ = ["Judge", "check_weights", "meet_judge", "score_all", "told"]
+__all__ = ["Judge", "check_distinct", "check_weights", "meet_judge", "score_all", "told"]
 
 CHUNK = 64
 """Images read, scored and recorded together; what a killed run loses at most."""
@@ -60,6 +60,20 @@ def check_weights(scorers: Sequence[str], weights: Mapping[str, str]) -> None:
     for name in weights:
         if name not in scorers:
             raise unknown_name("scorer of this suite in --weights", name, list(scorers))
+
+
+def check_distinct(known: dict[str, str], name: str, fingerprint: str) -> None:
+    """Refuse one scorer under two names: it would count twice. `known`, fingerprint -> name, gets this one.
+
+    Raises:
+        UsageError: naming both.
+    """
+    other = known.setdefault(fingerprint, name)
+    if other != name:
+        raise UsageError(
+            f"{other!r} and {name!r} are one scorer under two names (the same fingerprint). Name it once: its vote would count "
+            "twice."
+        )
 
 
 def meet_judge(name: str, prompts: Sequence[str], weights: Mapping[str, str], device: str) -> Judge:
@@ -156,25 +170,32 @@ def score_missing(
         texts = [text for _, _, text in chunk]
         try:
             if isinstance(scorer, MayFail):
-                scores, reasons = scorer.score_or_reason(images, texts)
+                _, reasons = scorer.score_or_reason(images, texts, keep=_keeper(judge, chunk, ledger))
                 failed.update(reason for reason in reasons if reason)
-                scored = [k for k, reason in enumerate(reasons) if not reason]
-                chunk, scores = [chunk[k] for k in scored], scores[scored]
             else:
                 scores = scorer.score(images, texts)
+                _check_scores(judge.name, scores, chunk, store)
+                ledger.add_scores(_row(judge, *one) for one in zip(chunk, scores, strict=True))
         except DataError as error:
-            raise DataError(f"Scorer {judge.name!r}: {error}") from error
-        _check_scores(judge.name, scores, chunk, store)
-        ledger.add_scores(
-            ScoreRow(key, judge.name, judge.fingerprint, float(score))
-            for (key, _, _), score in zip(chunk, scores, strict=True)
-        )
+            raise (
+                error if judge.name in str(error) else DataError(f"Scorer {judge.name!r}: {error}")
+            ) from error
         advance(len(images))
     if failed.total() == len(wanted):
         raise DataError(
             f"Scorer {judge.name!r} has no score for any of {len(wanted)} images: {told(failed)}."
         )
     return failed
+
+
+def _row(judge: Judge, wanted: tuple[str, str, str], score: float) -> ScoreRow:
+    return ScoreRow(wanted[0], judge.name, judge.fingerprint, float(score))
+
+
+def _keeper(
+    judge: Judge, chunk: Sequence[tuple[str, str, str]], ledger: Ledger
+) -> Callable[[int, float], None]:
+    return lambda k, score: ledger.add_scores([_row(judge, chunk[k], score)])
 
 
 def told(failed: Counter[str]) -> str:

@@ -156,4 +156,8 @@ def _blocks(module: nn.Module, listed: bool = False) -> Iterator[nn.Module]:
 def _reason(error: Exception) -> str:
     """The first line of torch's message, which goes on for a page."""
     cause = error.__cause__ if isinstance(error, torch._dynamo.exc.FailOnRecompileLimitHit) else None
-    return (str(cause or error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    lines = str(cause or error).strip().splitlines() or [type(error).__name__]
+    # "backend='inductor' raised:" says nothing; what was raised stands below it.
+    return next((line for line in lines if line.strip() and not line.endswith("raised:")), lines[0]).rstrip(
+        "."
+    )

@@ -19,7 +19,6 @@ VisionReward, UniGenBench++), and their numbers and these have nothing in common
 import base64
 import io
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -29,14 +28,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from prefbench.bench.chat_server import MAX_TOKENS, ChatServer, Message, UnansweredError, replies
+from prefbench.bench.asking import replies
+from prefbench.bench.chat_server import (
+    KEY_VARIABLE,
+    MAX_TOKENS,
+    ChatServer,
+    Message,
+    UnansweredError,
+)
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.reply_json import last_value
 from prefbench.scorers.batching import check_pairs
 from prefbench.scorers.fingerprint import library_versions
 from prefbench.scorers.image_io import DECODE_RULE, image_name, open_rgb
 from prefbench.scorers.info import ScorerInfo
-from prefbench.scorers.protocol import ImageSource
+from prefbench.scorers.protocol import ImageSource, Keep
+from prefbench.scorers.registry import UPSTREAM
 from prefbench.scorers.weights import WeightsArgument
 
 __all__ = ["PREFIX", "TEMPLATE", "UNPARSABLE", "ChatJudge", "load", "parse_reply"]
@@ -76,7 +83,7 @@ def _score(value: object) -> float | None:
     number = value.get("score") if isinstance(value, dict) else None
     if isinstance(number, bool) or not isinstance(number, int | float):
         return None
-    return float(number) if math.isfinite(number) and LOWEST <= number <= HIGHEST else None
+    return float(number) if LOWEST <= number <= HIGHEST else None  # not so for NaN
 
 
 def _data_url(image: Image) -> str:
@@ -94,7 +101,7 @@ class ChatJudge:
     batch_size: int = AT_ONCE
 
     def score_or_reason(
-        self, images: Sequence[ImageSource], prompts: Sequence[str]
+        self, images: Sequence[ImageSource], prompts: Sequence[str], keep: Keep | None = None
     ) -> tuple[NDArray[np.float64], list[str]]:
         """See `MayFail.score_or_reason`."""
         check_pairs(images, prompts, self.info.name)
@@ -121,6 +128,8 @@ class ChatJudge:
                 reasons[k] = reason or UNPARSABLE
             else:
                 scores[k] = score
+                if keep is not None:
+                    keep(k, score)
         return scores, reasons
 
     def score(self, images: Sequence[ImageSource], prompts: Sequence[str]) -> NDArray[np.float64]:
@@ -181,8 +190,14 @@ def load(
             "with it in a command of its own if other scorers need them."
         )
     url, _, model = name.removeprefix(PREFIX).partition("#")
-    if "@" in url:
-        raise UsageError(f"Scorer {name}: leave the key out of the address; it is read from OPENAI_API_KEY.")
+    if "@" in url or "?" in url:  # not repeated: it may hold a key
+        raise UsageError(
+            f"Scorer {PREFIX}...: an address has no user, password or question mark. A key is read from {KEY_VARIABLE}."
+        )
+    if model.endswith(f"@{UPSTREAM}"):
+        raise UsageError(
+            f"Scorer {name.removesuffix(f'@{UPSTREAM}')} has no original package: leave out --backend."
+        )
     server = ChatServer(
         url,
         model,

@@ -1,6 +1,6 @@
 """What every scorer can do. There is no base class: a scorer is any object with these members."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Protocol, runtime_checkable
 
@@ -10,9 +10,12 @@ from PIL.Image import Image
 
 from prefbench.scorers.info import ScorerInfo
 
-__all__ = ["ChecksPrompts", "ImageSource", "MayFail", "Scorer"]
+__all__ = ["ChecksPrompts", "ImageSource", "Keep", "MayFail", "Scorer"]
 
 ImageSource = Image | str | PathLike[str]
+
+Keep = Callable[[int, float], None]
+"""Told the number of a pair and its score as soon as it is known."""
 
 
 @runtime_checkable
@@ -56,9 +59,14 @@ class MayFail(Protocol):
     """A scorer that may have no score for a pair through no fault of the pair: it is asked by this where gaps are counted."""
 
     def score_or_reason(
-        self, images: Sequence[ImageSource], prompts: Sequence[str]
+        self, images: Sequence[ImageSource], prompts: Sequence[str], keep: Keep | None = None
     ) -> tuple[NDArray[np.float64], list[str]]:
         """Scores (N,) as of `Scorer.score`, NaN where there is none, and N reasons, "" where there is one.
+
+        Args:
+            images: N PIL images or paths.
+            prompts: N texts.
+            keep: called with every score as it comes: an answer that was paid for is not lost with those behind it.
 
         Raises: as `Scorer.score`, but for pairs without a score.
         """

@@ -216,7 +216,10 @@ def _score_chunk(
         wanted = [opened.get(place) or _read(choices, place) for place in missing.values()]
         texts = [prompts[place] for place in missing.values()]
         if isinstance(scorer, MayFail):
-            scores, why = scorer.score_or_reason(wanted, texts)
+            places_of = list(missing)
+            scores, why = scorer.score_or_reason(
+                wanted, texts, keep=lambda k, score: cache.put({places_of[k]: score})
+            )
             reasons.update({place: r for place, r in zip(missing.values(), why, strict=True) if r})
         else:
             scores = np.asarray(scorer.score(wanted, texts))

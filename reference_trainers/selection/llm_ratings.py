@@ -5,12 +5,12 @@ mean of three ratings are ours (reconstruction).
 """
 
 import json
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from prefbench.bench.chat_server import ChatServer, replies
+from prefbench.bench.asking import replies
+from prefbench.bench.chat_server import ChatServer
 from prefbench.bench.reply_json import last_value
 from prefbench.bench.store.keys import canonical_sha256
 from prefbench.bench.store.measure_cache import MeasureCache
@@ -53,7 +53,7 @@ def _rated(value: object) -> dict[str, float] | None:
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int | float):
             return None
-        if not (math.isfinite(number) and LOWEST <= number <= HIGHEST):
+        if not LOWEST <= number <= HIGHEST:  # nor does NaN
             return None
     return {aspect: float(number) for aspect, number in zip(ASPECTS, numbers, strict=True)}  # type: ignore[arg-type]
 

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from scripted_server import Answer, ScriptedServer, chat, running
 
-from prefbench.bench.chat_server import KEY_VARIABLE, ChatServer, UnansweredError
+from prefbench.bench.asking import replies
+from prefbench.bench.chat_server import (
+    FAILURES_IN_A_ROW,
+    KEY_VARIABLE,
+    MAX_TOKENS,
+    REFUSED_AT_FIRST,
+    ChatServer,
+    RefusedError,
+    UnansweredError,
+)
 from prefbench.bench.exceptions import DataError, UsageError
 
 GOOD = Answer(chat("fine"))
@@ -22,7 +31,7 @@ FAULTS = {
     "truncated JSON": (Answer(chat("fine")[:-9]), "not the JSON of a chat completion"),
     "HTML": (Answer("<html>proxy</html>"), "not the JSON of a chat completion"),
     "no choices": (Answer('{"choices": []}'), "not the JSON of a chat completion"),
-    "no text": (Answer(chat(None)), "not the JSON of a chat completion"),
+    "false gzip": (Answer("plain", headers={"Content-Encoding": "gzip"}), "the connection broke"),
     "endless brackets": (Answer('{"a":' * 100_000), "not the JSON of a chat completion"),
     "cut off": (Answer(chat("fine"), cut=True), "the connection broke"),
     "no answer": (Answer(status=None), "the connection broke"),
@@ -109,7 +118,7 @@ def test_a_pause_that_is_no_number_of_seconds_is_ours(text: str, client):
     assert scripted.pauses()[0] < 3
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 404])
 def test_a_refused_key_or_model_ends_the_command_at_once(status: int, client):
     with (
         running(lambda message, before: Answer('{"error": "no such model"}', status=status)) as scripted,
@@ -119,7 +128,7 @@ def test_a_refused_key_or_model_ends_the_command_at_once(status: int, client):
     assert len(scripted.requests) == 1
 
 
-@pytest.mark.parametrize("status", [302, 400, 413, 422])
+@pytest.mark.parametrize("status", [302, 400, 403, 413, 422])
 def test_a_refused_prompt_is_not_asked_again(status: int, client):
     with (
         running(lambda message, before: Answer("too long", status=status)) as scripted,
@@ -159,3 +168,74 @@ def test_half_of_a_surrogate_pair_becomes_text_that_can_be_kept(client):
     body = '{"choices": [{"message": {"content": "ok \\ud83d"}}]}'
     with running(lambda message, before: Answer(body)) as scripted:
         assert client(scripted).ask("x") == "ok ?"
+
+
+def test_a_reply_without_text_is_not_asked_for_again_and_says_how_it_ended(client):
+    """A model that thinks too long: the tokens are used up before it says anything."""
+    body = '{"choices": [{"message": {"content": null}, "finish_reason": "length"}]}'
+    with (
+        running(lambda message, before: Answer(body)) as scripted,
+        pytest.raises(RefusedError, match=f"no text .it ended by 'length'; at most {MAX_TOKENS} tokens"),
+    ):
+        client(scripted).ask("x")
+    assert len(scripted.requests) == 1
+
+
+def test_a_reply_in_parts_is_put_together(client):
+    body = '{"choices": [{"message": {"content": [{"type": "text", "text": "fi"}, {"text": "ne"}]}}]}'
+    with running(lambda message, before: Answer(body)) as scripted:
+        assert client(scripted).ask("x") == "fine"
+
+
+@pytest.mark.parametrize("key", ["se\ncret", "s\u00e9cret"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    with pytest.raises(UsageError, match=KEY_VARIABLE) as refusal:
+        ChatServer("http://127.0.0.1:1/v1", "tiny", 1, 1.0, **WRITTEN)
+    assert "cret" not in str(refusal.value)
+
+
+def test_a_key_may_end_with_a_line_end(client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(KEY_VARIABLE, "secret\n")
+    with running(lambda message, before: GOOD) as scripted:
+        client(scripted).ask("x")
+    assert scripted.requests[0]["headers"]["authorization"] == "Bearer secret"
+
+
+def test_failures_are_counted_over_several_calls(client):
+    """Four at a time, as a command asks that keeps what it has: the limit is reached all the same."""
+    with running(lambda message, before: Answer(status=500)) as scripted:
+        server = client(scripted, attempts=1)
+        with pytest.raises(DataError, match=f"answered none of {FAILURES_IN_A_ROW} messages in a row"):
+            for call in range(FAILURES_IN_A_ROW):
+                list(replies(server, [((call, k), f"{call} {k}") for k in range(4)], 2))
+    assert FAILURES_IN_A_ROW <= len(scripted.requests) <= FAILURES_IN_A_ROW + 4
+
+
+def test_refusals_end_the_command_only_before_the_first_answer(client):
+    refused = Answer("no images here", status=400)
+    messages = [(k, str(k)) for k in range(REFUSED_AT_FIRST + 20)]
+    with running(lambda message, before: refused) as scripted:
+        server = client(scripted)
+        with pytest.raises(
+            DataError, match=f"refused all of the first {REFUSED_AT_FIRST} messages.*no images"
+        ):
+            list(replies(server, messages, 8))
+    with running(lambda message, before: GOOD if message == "0" else refused) as scripted:
+        found = list(replies(client(scripted), messages, 1))
+    assert [reply for _, reply, _ in found].count("fine") == 1
+    assert len(found) == len(messages)
+
+
+def test_who_stops_early_does_not_wait_for_open_questions(client):
+    """As Ctrl-C does: the first answer comes at once, the others would take half a minute."""
+    with running(
+        lambda message, before: Answer(chat("ok"), after_s=0.0 if message == "0" else 30.0)
+    ) as scripted:
+        server = client(scripted)
+        server._client.timeout = 60.0
+        found = replies(server, [(k, str(k)) for k in range(6)], 3)
+        started = time.monotonic()
+        assert next(found)[0] == 0
+        found.close()
+        assert time.monotonic() - started < 10

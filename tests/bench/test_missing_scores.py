@@ -86,6 +86,33 @@ def test_a_run_keeps_what_was_scored_refuses_the_gap_and_leaves_it_out_on_reques
     assert "2 of 6 samples are left out for all checkpoints" in page
 
 
+def test_a_prompt_that_fails_everywhere_is_counted_though_no_score_names_it(
+    tiny_pipeline: Path, other_pipeline: Path, tmp_path: Path
+) -> None:
+    """The judge is the only scorer, so the ledger has no score at all of the two samples of one prompt."""
+    checkpoints = {"base": str(tiny_pipeline), "other": str(other_pipeline)}
+    with judging(["blue"]) as scripted:
+        suite = suite_of(scripted, tmp_path)
+        alone = suite.model_copy(update={"electorate": suite.electorate.model_copy(update={"held_out": []})})
+        results = run_suite(
+            alone, checkpoints, tmp_path / "run", device="cpu", resamples=1000, incomplete="drop"
+        )
+    name = f"judge:{scripted.url}"
+    missing = {"base": {name: 2}, "other": {name: 2}}
+    assert results["suite"]["left_out"] == {"samples": 2, "of": 6, "missing": missing}
+
+
+def test_samples_that_the_table_does_not_know_are_missed_if_they_are_named() -> None:
+    whole = table([[[True, True], [True, True]]])
+    kept, left_out = drop_incomplete(whole, samples=[("p0", 0), ("p1", 0)])
+    assert len(kept) == 4
+    assert left_out == {
+        "samples": 1,
+        "of": 2,
+        "missing": {"c0": {"s0": 1, "s1": 1}, "c1": {"s0": 1, "s1": 1}},
+    }
+
+
 def test_a_complete_run_leaves_nothing_out_whichever_way_it_was_asked(
     tiny_pipeline: Path, other_pipeline: Path, tmp_path: Path
 ) -> None:

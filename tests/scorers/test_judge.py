@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,7 @@ def serving(replies: dict[str, Answer]) -> Iterator[ScriptedServer]:
         ('{"score": -1}', None),
         ('{"score": true}', None),
         ('{"score": NaN}', None),
+        ('{"score": 1' + "0" * 400 + "}", None),
         ("7/10", None),
         ("", None),
     ],
@@ -158,8 +160,12 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_scored() -> None:
         load_scorer("judge:")
     with pytest.raises(UsageError, match="is no address"):
         load_scorer("judge:localhost")
-    with pytest.raises(UsageError, match="leave the key out of the address"):
-        load_scorer("judge:http://me:key@localhost/v1")
+    for secret in ("judge:http://me:secret@localhost/v1", "judge:http://localhost/v1?key=secret#m"):
+        with pytest.raises(UsageError, match=f"A key is read from {KEY_VARIABLE}") as refusal:
+            load_scorer(secret)
+        assert "secret" not in str(refusal.value)
+    with pytest.raises(UsageError, match="has no original package: leave out --backend"):
+        load_scorer("judge:http://localhost/v1#m@upstream")
 
 
 def test_a_server_that_is_not_there_is_an_error_before_anything_is_scored(
@@ -255,3 +261,45 @@ def test_compare_refuses_the_gaps_and_leaves_them_out_on_request_for_both(
     assert any("1 of 4 samples are left out" in warning["text"] for warning in results["warnings"])
     compared = pd.read_parquet(tmp_path / "c" / "scores.parquet")
     assert "p1" not in set(compared["prompt"])
+
+
+def test_one_judge_under_two_names_would_vote_twice(manifest: Manifest, tmp_path: Path) -> None:
+    with serving({}) as scripted:
+        names = [f"judge:{scripted.url}", f"judge:{scripted.url}/#tiny"]
+        with pytest.raises(UsageError, match="are one scorer under two names"):
+            score_manifest(manifest, names, tmp_path / "out")
+        assert scripted.requests == []
+
+
+@pytest.mark.parametrize("option", [{"dtype": "bfloat16"}, {"compiled": True}])
+def test_a_judge_is_not_asked_before_an_option_is_refused(
+    option: dict[str, Any], manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prefbench.scorers.compiled.check_compile", lambda scorers, device: None)
+    with serving({}) as scripted:
+        with pytest.raises(UsageError, match="leave out --compile and --dtype, or this scorer"):
+            score_manifest(manifest, [f"judge:{scripted.url}"], tmp_path / "out", **option)
+        assert scripted.requests == []
+
+
+def test_every_answer_is_kept_though_the_server_dies_in_the_middle_of_a_batch(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight images in one batch; the server answers for the first prompt only, and what it said is not asked for again."""
+    monkeypatch.setattr("prefbench.scorers.judge.ATTEMPTS", 1)
+    monkeypatch.setattr("prefbench.bench.chat_server.FAILURES_IN_A_ROW", 2)
+    ill = True
+
+    def answer(message: str, before: int) -> Answer:
+        fails = ill and prompt_of(message) != "p0"
+        return Answer(status=500, after_s=0.5) if fails else says('{"score": 5}')
+
+    with running(answer) as scripted:
+        scripted.models = ["tiny"]
+        name = f"judge:{scripted.url}"
+        with pytest.raises(DataError, match="answered none of 2 messages in a row"):
+            score_manifest(manifest, [name], tmp_path / "out", batch_size=8)
+        ill = False
+        again = score_manifest(manifest, [name], tmp_path / "out", batch_size=8)
+    assert again.kept[name] >= 1
+    assert len(again.scores) == 8
