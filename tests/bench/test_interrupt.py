@@ -31,9 +31,22 @@ def test_an_interrupted_command_says_so_and_ends_with_130(name: str, tmp_path: P
         text=True,
         cwd=tmp_path,
         env={**os.environ, "COLUMNS": "80", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        preexec_fn=_listen,
     )
+    try:
+        _interrupt(process, tmp_path / sign_of_work)
+    finally:
+        process.kill()
+
+
+def _listen() -> None:
+    """A shell that starts the tests in the background has told them, and so their children, to ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _interrupt(process: "subprocess.Popen[str]", sign_of_work: Path) -> None:
     deadline = time.monotonic() + 120
-    while not (tmp_path / sign_of_work).exists():
+    while not sign_of_work.exists():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, f"no {sign_of_work} within two minutes"
         time.sleep(0.05)
