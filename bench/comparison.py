@@ -132,10 +132,10 @@ def _compare(
     """Every two of `checkpoints`, baseline first; others of the table only tell which samples there should be."""
     from prefbench.reports.html import write_report
 
-    samples = list(zip(frame["prompt_id"], frame["seed"], strict=True))
-    frame = frame[frame["checkpoint"].isin(checkpoints)].reset_index(drop=True)
-    left_out = None
+    whole, left_out = frame, None
+    frame = whole[whole["checkpoint"].isin(checkpoints)].reset_index(drop=True)
     if incomplete == "drop":
+        samples = list(zip(whole["prompt_id"], whole["seed"], strict=True))
         frame, left_out = drop_incomplete(frame, samples=samples, checkpoints=checkpoints, source=source)
     check_complete(frame, source=source)
     electorate = choose_electorate(list(dict.fromkeys(frame["scorer"])), voters, held_out)

@@ -170,16 +170,17 @@ def score_missing(
         texts = [text for _, _, text in chunk]
         try:
             if isinstance(scorer, MayFail):
-                _, reasons = scorer.score_or_reason(images, texts, keep=_keeper(judge, chunk, ledger))
+                scores, reasons = scorer.score_or_reason(images, texts, keep=_keeper(judge, chunk, ledger))
                 failed.update(reason for reason in reasons if reason)
+                scored = [k for k, reason in enumerate(reasons) if not reason]
+                chunk, scores = [chunk[k] for k in scored], scores[scored]
             else:
                 scores = scorer.score(images, texts)
-                _check_scores(judge.name, scores, chunk, store)
-                ledger.add_scores(_row(judge, *one) for one in zip(chunk, scores, strict=True))
         except DataError as error:
-            raise (
-                error if judge.name in str(error) else DataError(f"Scorer {judge.name!r}: {error}")
-            ) from error
+            raise DataError(f"Scorer {judge.name!r}: {error}") from error
+        _check_scores(judge.name, scores, chunk, store)
+        # Those that were kept on the way stand there already, and stay.
+        ledger.add_scores(_row(judge, *one) for one in zip(chunk, scores, strict=True))
         advance(len(images))
     if failed.total() == len(wanted):
         raise DataError(

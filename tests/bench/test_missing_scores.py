@@ -22,6 +22,7 @@ from prefbench.bench.run import run_suite
 from prefbench.bench.run_report import rewrite_report
 from prefbench.bench.store.ledger import Ledger
 from prefbench.bench.suite import Suite, parse_suite
+from prefbench.scorers.judge import ChatJudge
 
 SUITE = """
 name = "judged"
@@ -100,6 +101,25 @@ def test_a_prompt_that_fails_everywhere_is_counted_though_no_score_names_it(
     name = f"judge:{scripted.url}"
     missing = {"base": {name: 2}, "other": {name: 2}}
     assert results["suite"]["left_out"] == {"samples": 2, "of": 6, "missing": missing}
+
+
+def test_a_scorer_that_keeps_nothing_on_the_way_loses_nothing(
+    tiny_pipeline: Path, other_pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`keep` is an offer to a scorer; the scores that it returns are recorded all the same."""
+    asked = ChatJudge.score_or_reason
+    monkeypatch.setattr(
+        ChatJudge, "score_or_reason", lambda self, images, prompts, keep=None: asked(self, images, prompts)
+    )
+    checkpoints = {"base": str(tiny_pipeline), "other": str(other_pipeline)}
+    with judging([]) as scripted:
+        suite = suite_of(scripted, tmp_path)
+        results = run_suite(suite, checkpoints, tmp_path / "run", device="cpu", resamples=1000)
+    assert results["suite"]["left_out"] is None
+    assert set(pd.read_parquet(tmp_path / "run" / "scores.parquet")["scorer"]) == {
+        f"judge:{scripted.url}",
+        "mini:clip",
+    }
 
 
 def test_samples_that_the_table_does_not_know_are_missed_if_they_are_named() -> None:
