@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +10,9 @@ import pandas as pd
 
 from prefbench.bench.exceptions import DataError
 from prefbench.bench.scores_table import OPTIONAL, check_complete
-from prefbench.bench.tally.votes import votes
+from prefbench.bench.tally.votes import majority, votes
 
-__all__ = ["PairedSamples", "arrange", "cast_votes", "slices_of"]
+__all__ = ["Ballots", "PairedSamples", "arrange", "cast_votes", "slices_of"]
 
 
 LARGEST = 1e100
@@ -35,6 +36,23 @@ class PairedSamples:
     """Shape (checkpoints, samples, scorers)."""
     about: pd.DataFrame
     """One row a sample: prompt_id, seed, prompt and the optional columns."""
+
+
+@dataclass(frozen=True)
+class Ballots:
+    """What every scorer says of every comparison, and what the electorate makes of it."""
+
+    pairs: list[tuple[str, str]]
+    """(a, b) of each comparison, a over b."""
+    cast: npt.NDArray[np.int8]
+    """Votes of every scorer, shape (comparisons, scorers, samples)."""
+    voters: int
+    """How many of the scorers vote; they are the first."""
+
+    @cached_property
+    def vote(self) -> npt.NDArray[np.int8]:
+        """The majority vote, shape (comparisons, samples)."""
+        return np.stack([majority(cast[: self.voters]) for cast in self.cast])
 
 
 def arrange(

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prefbench.bench.paired_samples import PairedSamples
+from prefbench.bench.paired_samples import Ballots, PairedSamples
 from prefbench.bench.tally.cycles import shortest_cycles
 from prefbench.bench.tally.ranking import Ranking, rank_checkpoints
-from prefbench.bench.tally.votes import majority
 from prefbench.bench.verdict import MAJORITY, outcome
 
 __all__ = ["ranking_block"]
@@ -27,8 +26,7 @@ METHOD = (
 
 def ranking_block(
     samples: PairedSamples,
-    chosen: Sequence[tuple[str, str]],
-    ballots: npt.NDArray[np.int8],
+    ballots: Ballots,
     comparisons: Sequence[Mapping[str, Any]],
     resamples: int,
     seed: int,
@@ -37,8 +35,7 @@ def ranking_block(
 
     Args:
         samples: the scores.
-        chosen: (a, b) of each comparison, each two checkpoints at most once.
-        ballots: votes from `cast_votes`, shape (comparisons, scorers, samples).
+        ballots: what every scorer votes on every comparison, each two checkpoints at most once.
         comparisons: the entries of results.json; which intervals leave out 50 % is read from them.
         resamples: bootstrap samples.
         seed: of the bootstrap; the ranking has its own stream.
@@ -47,11 +44,11 @@ def ranking_block(
         The block (docs/architecture.md); None with two checkpoints, or where two of them were not compared.
     """
     names = samples.checkpoints
-    if len(names) < 3 or len(chosen) < len(names) * (len(names) - 1) // 2:
+    if len(names) < 3 or len(ballots.pairs) < len(names) * (len(names) - 1) // 2:
         return None
     found = rank_checkpoints(
-        np.stack([majority(ballot[: samples.voters]) for ballot in ballots]),
-        [[names.index(a), names.index(b)] for a, b in chosen],
+        ballots.vote,
+        [[names.index(a), names.index(b)] for a, b in ballots.pairs],
         samples.about["prompt"].to_numpy(dtype=object),
         resamples=resamples,
         rng=np.random.default_rng([seed, int.from_bytes(hashlib.sha256(b"ranking").digest()[:8], "big")]),

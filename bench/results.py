@@ -3,37 +3,27 @@
 The schema is in docs/architecture.md. Numbers are plain and finite; what is unknown is null.
 """
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from prefbench.bench.agreement_block import agreement_block
 from prefbench.bench.caveats import find_warnings
+from prefbench.bench.comparison_entries import METHOD, comparison_entries
 from prefbench.bench.exceptions import UsageError
-from prefbench.bench.paired_samples import PairedSamples, arrange, cast_votes, slices_of
+from prefbench.bench.paired_samples import Ballots, PairedSamples, arrange, cast_votes
 from prefbench.bench.ranking_block import ranking_block
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import check_resamples
 from prefbench.bench.results_file import SCHEMA
-from prefbench.bench.tally.agreement import effective_voters, same_winner, vote_correlation
-from prefbench.bench.tally.votes import TIE_RULE, majority
-from prefbench.bench.tally.win_rate import RARE, MeanDifference, WinRate, tally
+from prefbench.bench.tally.votes import TIE_RULE
 from prefbench.bench.verdict import MAJORITY, give_verdicts
 
 __all__ = ["summarise"]
-
-METHOD = (
-    "95 % percentile bootstrap over distinct prompt texts, all seeds, scorers and votes of a prompt drawn "
-    f"together; where fewer than {RARE} prompts differ from the commonest outcome, a bound from the exact "
-    "Clopper-Pearson limit over prompts; none for a single prompt. p-values are those of an exact two-sided "
-    "sign test on prompts, evenly split prompts left out."
-)
 
 SCORER_FIELDS = (
     "variant",
@@ -94,7 +84,7 @@ def summarise(
     infos = _scorer_infos(list(roles), roles, scorers or {})
     samples = arrange(scores, names, list(electorate["voters"]), list(electorate.get("held_out", ())))
     lower = {name for name, info in infos.items() if info["direction"] == "lower"}
-    ballots = cast_votes(samples, chosen, lower)
+    ballots = Ballots(chosen, cast_votes(samples, chosen, lower), samples.voters)
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "prefbench": version("prefbench"),
@@ -103,11 +93,11 @@ def summarise(
         "checkpoints": _checkpoint_infos(checkpoints),
         "scorers": infos,
         "means": _means(samples),
-        "comparisons": _comparisons(samples, chosen, ballots, untruncated, resamples, seed),
-        "agreement": _agreement(ballots, samples),
+        "comparisons": comparison_entries(samples, ballots, untruncated, resamples, seed),
+        "agreement": agreement_block(ballots, samples),
         "intervals": {"method": METHOD, "resamples": resamples, "seed": seed},
     }
-    results["ranking"] = ranking_block(samples, chosen, ballots, results["comparisons"], resamples, seed)
+    results["ranking"] = ranking_block(samples, ballots, results["comparisons"], resamples, seed)
     results["warnings"] = find_warnings(results)
     results["verdicts"] = give_verdicts(results)
     return results
@@ -201,73 +191,6 @@ def _means(samples: PairedSamples) -> dict[str, dict[str, float]]:
     }
 
 
-def _comparisons(
-    samples: PairedSamples,
-    chosen: list[tuple[str, str]],
-    ballots: npt.NDArray[np.int8],
-    untruncated: Collection[str] | None,
-    resamples: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """All prompts first, then every slice."""
-    slices = {"all": np.ones(len(samples.about), dtype=bool)} | slices_of(samples.about, untruncated or ())
-    return [
-        entry
-        for name, rows in slices.items()
-        for entry in _compare(samples, chosen, ballots, name, rows, resamples, seed)
-    ]
-
-
-def _compare(
-    samples: PairedSamples,
-    chosen: list[tuple[str, str]],
-    ballots: npt.NDArray[np.int8],
-    name: str,
-    rows: npt.NDArray[np.bool_],
-    resamples: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """Every comparison by the vote and by each scorer, within one slice."""
-    place = {checkpoint: i for i, checkpoint in enumerate(samples.checkpoints)}
-    columns = [column for c in ballots[:, :, rows] for column in (majority(c[: samples.voters]), *c)]
-    gaps = [samples.scores[place[a]][rows] - samples.scores[place[b]][rows] for a, b in chosen]
-    digest = hashlib.sha256(name.encode()).digest()
-    rates, differences = tally(
-        np.stack(columns, axis=1),
-        np.concatenate(gaps, axis=1),
-        samples.about["prompt"].to_numpy(dtype=object)[rows],
-        resamples=resamples,
-        rng=np.random.default_rng([seed, int.from_bytes(digest[:8], "big")]),
-    )
-    entries, rate, difference = [], iter(rates), iter(differences)
-    for a, b in chosen:
-        entries.append(_entry(a, b, MAJORITY, name, next(rate), None))
-        entries += [_entry(a, b, scorer, name, next(rate), next(difference)) for scorer in samples.scorers]
-    return entries
-
-
-def _entry(
-    a: str, b: str, scorer: str, name: str, rate: WinRate, gap: MeanDifference | None
-) -> dict[str, Any]:
-    return {
-        "a": a,
-        "b": b,
-        "scorer": scorer,
-        "slice": name,
-        "prompts": rate.prompts,
-        "pairs": rate.pairs,
-        "wins": rate.wins,
-        "ties": rate.ties,
-        "losses": rate.losses,
-        "win_rate": rate.win_rate,
-        "ci95": None if rate.ci95 is None else list(rate.ci95),
-        "ci_method": rate.ci_method,
-        "mean_difference": None if gap is None else gap.mean,
-        "mean_difference_ci95": None if gap is None or gap.ci95 is None else list(gap.ci95),
-        "p_value": rate.p_value,
-    }
-
-
 def _suite(given: Mapping[str, Any] | None, samples: PairedSamples, roles: dict[str, str]) -> dict[str, Any]:
     seeds = sorted(map(int, samples.about["seed"].unique()))
     per_prompt = samples.about.groupby("prompt_id")["seed"].nunique()
@@ -281,17 +204,4 @@ def _suite(given: Mapping[str, Any] | None, samples: PairedSamples, roles: dict[
             "held_out": [name for name, role in roles.items() if role == "held out"],
             "tie_rule": TIE_RULE,
         },
-    }
-
-
-def _agreement(ballots: npt.NDArray[np.int8], samples: PairedSamples) -> dict[str, Any]:
-    """Over all pairs of all comparisons; the correlation is that of the voters, within a comparison."""
-    comparisons, n, pairs = ballots.shape
-    flat = ballots.transpose(1, 0, 2).reshape(n, comparisons * pairs)
-    correlation = vote_correlation(flat[: samples.voters], np.repeat(np.arange(comparisons), pairs))
-    return {
-        "scorers": samples.scorers,
-        "same_winner": same_winner(flat).tolist(),
-        "mean_vote_correlation": correlation,
-        "effective_voters": effective_voters(samples.voters, correlation),
     }
