@@ -3,8 +3,8 @@
 The estimate is the mean over pairs of win 1, tie 1/2, loss 0: (wins + ties / 2) / pairs. Where every prompt
 has the same number of seeds, this is also the mean over prompts of the mean over seeds.
 
-The interval is a percentile bootstrap over prompts (`ci_method` "bootstrap"). It has two blind spots,
-stated and not hidden:
+The interval is a percentile bootstrap over prompts (`ci_method` "bootstrap"), or on request BCa ("bca", `bca.py`), which
+moves its ends by the bias and skewness of the resamples. Either has two blind spots, stated and not hidden:
 
 * **Nearly unanimous prompts.** Where all 200 prompts are won, every resample is all wins and the percentile
   interval is [1, 1]; where one is lost, it is hardly wider. Where fewer than `RARE` prompts differ from the
@@ -18,7 +18,8 @@ stated and not hidden:
 
 The p-value is the exact two-sided sign test on prompts: each prompt with more wins than losses against each
 with more losses, evenly split prompts left out; 1 where no prompt is decided. It is a test of the median
-prompt and not of the mean, so it can disagree with the interval.
+prompt and not of the mean, so it can disagree with the interval. The paired permutation test beside it is one of the mean
+(`permutation.py`): of votes in `WinRate`, of score differences in `MeanDifference`.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from prefbench.bench.tally.bca import bca_limits
+from prefbench.bench.tally.permutation import difference_flip_p_values, vote_flip_p_values
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
 from prefbench.bench.tally.votes import votes as pair_votes
 
@@ -36,8 +39,10 @@ __all__ = [
     "RARE",
     "TAIL",
     "CiMethod",
+    "Interval",
     "MeanDifference",
     "WinRate",
+    "effect_size",
     "mean_difference",
     "tally",
     "unanimity_bound",
@@ -50,7 +55,13 @@ RARE = 5
 TAIL = 0.025
 """Probability left out at each end of an interval."""
 
-CiMethod = Literal["bootstrap", "exact", "none"]
+CiMethod = Literal["bootstrap", "bca", "exact", "none"]
+
+Interval = Literal["percentile", "bca"]
+"""Which bootstrap interval is asked for."""
+
+SAME = 1e-9
+"""A spread of differences below this share of the largest one is rounding, and counts as none."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,11 @@ class WinRate:
     ci95: tuple[float, float] | None
     """95 % interval over prompts; None with one prompt."""
     ci_method: CiMethod
-    """"bootstrap", "exact" (nearly unanimous prompts) or "none" (one prompt); see the module's text."""
+    """"bootstrap" (percentile), "bca", "exact" (nearly unanimous prompts) or "none" (one prompt); see the module's text."""
     p_value: float
     """Exact two-sided sign test on decided prompts; 1 where none is decided."""
+    permutation_p_value: float
+    """Exact paired permutation test of the mean vote, whole prompts flipped; 1 with one prompt or all ties."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,12 @@ class MeanDifference:
 
     mean: float
     ci95: tuple[float, float] | None
-    """Percentile bootstrap over prompts; None with one prompt. Equal differences give zero width."""
+    """Bootstrap over prompts; None with one prompt. Equal differences give zero width."""
+    permutation_p_value: float
+    """Paired permutation test of the mean, whole prompts flipped; 1 with one prompt or no difference."""
+    effect_size: float | None
+    """Cohen's d_z on prompts: the mean of the prompts' mean differences over their standard deviation (n - 1 below). None with
+    one prompt or where all are equal. In units of prompts, so more seeds a prompt make it larger."""
 
 
 def tally(
@@ -90,6 +108,7 @@ def tally(
     *,
     resamples: int,
     rng: np.random.Generator,
+    interval: Interval = "percentile",
 ) -> tuple[list[WinRate], list[MeanDifference]]:
     """Win rates of many columns of votes and means of many columns of differences, from the same resamples.
 
@@ -98,8 +117,9 @@ def tally(
         differences: score differences, shape (pairs, D), or None.
         prompts: label of each pair's prompt, shape (pairs,). Equal labels are one cluster: give the
             prompt's *text*, and a prompt listed twice does not count as two.
-        resamples: bootstrap samples, at least 1.
+        resamples: bootstrap samples, at least 1; as many random flips in a permutation test that does not try all.
         rng: source of the draws.
+        interval: "percentile", or "bca"; where BCa is undefined (no spread) the percentile limits stand.
 
     Returns:
         One `WinRate` a column of votes, one `MeanDifference` a column of differences.
@@ -118,22 +138,75 @@ def tally(
     vote_sums, sizes = cluster_sums(signs, prompts)
     gap_sums, _ = cluster_sums(gaps, prompts)
     means = np.concatenate([vote_sums.sum(axis=0), gap_sums.sum(axis=0)]) / sizes.sum()
-    limits = None
-    if len(sizes) > 1:
-        boot = resampled_means(np.hstack([vote_sums, gap_sums]), sizes, resamples=resamples, rng=rng)
-        limits = np.quantile(boot, [TAIL, 1 - TAIL], axis=0)
+    limits, methods = _limits(np.hstack([vote_sums, gap_sums]), sizes, resamples, rng, interval)
     m = signs.shape[1]
+    vote_p = vote_flip_p_values(vote_sums)
     rates = [
-        _win_rate(signs[:, j], vote_sums[:, j], sizes, None if limits is None else limits[:, j])
-        for j in range(m)
+        _win_rate(
+            signs[:, j],
+            vote_sums[:, j],
+            sizes,
+            None if limits is None else limits[:, j],
+            methods[j],
+            float(p),
+        )
+        for j, p in enumerate(vote_p)
     ]
+    if not gap_sums.shape[1]:
+        return rates, []
+    gap_p = difference_flip_p_values(gap_sums, resamples=resamples, rng=rng)
     gap_results = [
         MeanDifference(
-            float(mean), None if limits is None else (float(limits[0, m + j]), float(limits[1, m + j]))
+            float(means[m + j]),
+            None if limits is None else (float(limits[0, m + j]), float(limits[1, m + j])),
+            float(p),
+            effect_size(gap_sums[:, j] / sizes),
         )
-        for j, mean in enumerate(means[m:])
+        for j, p in enumerate(gap_p)
     ]
     return rates, gap_results
+
+
+def effect_size(values: npt.ArrayLike) -> float | None:
+    """Cohen's d_z: the mean of paired differences over their standard deviation; None where there is no spread.
+
+    Args:
+        values: one mean difference a prompt, shape (prompts,).
+
+    Raises:
+        ValueError: a difference that is not finite.
+
+    >>> effect_size([1.0, 2.0, 3.0])
+    2.0
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(x).all():
+        raise ValueError("A difference is not finite.")
+    largest = float(np.abs(x).max(initial=0))
+    if len(x) < 2 or largest == 0:
+        return None
+    # By a power of two, which rounds nothing: squares of scores near 1e100 would overflow, and the ratio has no unit.
+    x = np.ldexp(x, -int(np.frexp(largest)[1]))
+    spread = float(x.std(ddof=1))
+    return None if spread <= SAME else float(x.mean()) / spread
+
+
+def _limits(
+    sums: npt.NDArray[np.float64],
+    sizes: npt.NDArray[np.int64],
+    resamples: int,
+    rng: np.random.Generator,
+    interval: Interval,
+) -> tuple[npt.NDArray[np.float64] | None, list[CiMethod]]:
+    """Bootstrap limits of every column's mean, shape (2, columns), and how each was made; none with one prompt."""
+    columns = sums.shape[1]
+    if len(sizes) < 2:
+        return None, ["none"] * columns
+    boot = resampled_means(sums, sizes, resamples=resamples, rng=rng)
+    if interval == "percentile":
+        return np.quantile(boot, [TAIL, 1 - TAIL], axis=0), ["bootstrap"] * columns
+    limits, defined = bca_limits(boot, sums, sizes, tail=TAIL)
+    return limits, ["bca" if found else "bootstrap" for found in defined]
 
 
 def win_rate(
@@ -185,6 +258,8 @@ def _win_rate(
     vote_sums: npt.NDArray[np.float64],
     sizes: npt.NDArray[np.int64],
     limits: npt.NDArray[np.float64] | None,
+    method: CiMethod,
+    permutation_p: float,
 ) -> WinRate:
     """Assemble one column's result; `limits` are the bootstrap limits of the mean vote, in [-1, 1]."""
     pairs = len(signs)
@@ -192,9 +267,8 @@ def _win_rate(
     ties = pairs - wins - losses
     rate = (wins + ties / 2) / pairs
     ci95: tuple[float, float] | None = None
-    method: CiMethod = "none"
     if limits is not None:
-        ci95, method = ((1 + float(limits[0])) / 2, (1 + float(limits[1])) / 2), "bootstrap"
+        ci95 = (1 + float(limits[0])) / 2, (1 + float(limits[1])) / 2
         bound = unanimity_bound((1 + vote_sums / sizes) / 2)
         if bound is not None:
             # Hull with bootstrap and estimate: with unequal seeds one deviating prompt may weigh a lot.
@@ -202,7 +276,7 @@ def _win_rate(
     ahead, behind = int((vote_sums > 0).sum()), int((vote_sums < 0).sum())
     # Twice the binomial tail: for a fair coin what scipy.stats.binomtest gives, and far faster.
     p_value = min(1.0, 2 * float(special.bdtr(min(ahead, behind), ahead + behind, 0.5)))
-    return WinRate(len(sizes), pairs, wins, ties, losses, rate, ci95, method, p_value)
+    return WinRate(len(sizes), pairs, wins, ties, losses, rate, ci95, method, p_value, permutation_p)
 
 
 def unanimity_bound(values: npt.NDArray[np.float64], tail: float = TAIL) -> tuple[float, float] | None:

@@ -1,27 +1,15 @@
 """Ranks, win rates against the average opponent, and their intervals."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import ndtr
+from latent_scores import cast, noisy, round_robin, true_rate
 
 from prefbench.bench.tally.davidson import fit_davidson
 from prefbench.bench.tally.ranking import rank_checkpoints
 
 RESAMPLES = 200
-
-
-def round_robin(n):
-    return list(combinations(range(n), 2))
-
-
-def cast(scores, close=0.0):
-    """Votes of all comparisons from scores (checkpoints, samples); differences up to `close` are ties."""
-    gaps = np.stack([scores[a] - scores[b] for a, b in round_robin(len(scores))])
-    return np.where(np.abs(gaps) <= close, 0, np.sign(gaps)).astype(np.int8)
 
 
 def rank(scores, prompts=None, resamples=RESAMPLES, seed=0, **options):
@@ -30,19 +18,6 @@ def rank(scores, prompts=None, resamples=RESAMPLES, seed=0, **options):
     rng = np.random.default_rng(seed)
     votes = cast(scores, **options)
     return rank_checkpoints(votes, round_robin(len(scores)), labels, resamples=resamples, rng=rng)
-
-
-def noisy(qualities, prompts, seeds=1, shared=0.6, rng=None):
-    """Scores with variance 1, of which `shared` is common to the seeds of a prompt."""
-    rng = rng or np.random.default_rng(0)
-    shape = (len(qualities), prompts)
-    own = np.sqrt(1 - shared) * rng.normal(size=(*shape, seeds))
-    found = (
-        np.asarray(qualities, dtype=float)[:, None, None]
-        + np.sqrt(shared) * rng.normal(size=(*shape, 1))
-        + own
-    )
-    return found.reshape(len(qualities), -1), np.repeat(np.arange(prompts), seeds)
 
 
 @st.composite
@@ -201,7 +176,7 @@ def covered(qualities, repetitions, prompts=60, seeds=2, close=0.3):
     """How often each checkpoint's rate and all its possible ranks lie in their intervals."""
     rng, q = np.random.default_rng(20260101), np.asarray(qualities, dtype=float)
     gaps = q[:, None] - q[None, :]
-    true = (ndtr((gaps - close) / np.sqrt(2)) + ndtr((gaps + close) / np.sqrt(2))) / 2
+    true = true_rate(gaps, close)
     truth = (true.sum(axis=1) - 0.5) / (len(q) - 1)
     best, worst = 1 + (gaps < 0).sum(axis=1), len(q) - (gaps > 0).sum(axis=1)
     hits = np.zeros((2, len(q)))
