@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from prefbench.bench import atomic
 from prefbench.bench.exceptions import DataError
+from prefbench.bench.table_columns import SHOWN, more, rows_named, seeds, texts
+from prefbench.bench.table_file import read_table_file
 
 __all__ = ["OPTIONAL", "REQUIRED", "check_complete", "check_scores", "read_scores", "write_scores"]
 
@@ -30,9 +29,6 @@ REQUIRED = ("checkpoint", "prompt_id", "prompt", "seed", "scorer", "score")
 OPTIONAL = ("category", "challenge")
 ENTRY = ["checkpoint", "prompt_id", "seed", "scorer"]
 """What identifies a row."""
-
-SHOWN = 5
-"""Offenders listed in an error before "and N more"."""
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -54,15 +50,7 @@ def read_scores(path: Path) -> pd.DataFrame:
             f"{path} is a folder, not a scores table. Give a CSV or Parquet file; of a run folder or of `prefbench score` "
             f"that is {path / 'scores.parquet'}."
         )
-    if not path.is_file():
-        raise DataError(f"There is no scores table at {path}. Give the path of a CSV or Parquet file.")
-    data = path.read_bytes()
-    table = _parse_parquet(data, path) if data[:4] == b"PAR1" else _parse_csv(data, path)
-    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if repeated:
-        raise DataError(
-            f"{path}: column {', '.join(map(repr, repeated))} stands in the header twice. Drop one of them."
-        )
+    table = read_table_file(path, what="scores table", columns=REQUIRED)
     return check_scores(table.to_pandas(), source=str(path))
 
 
@@ -88,9 +76,9 @@ def check_scores(frame: pd.DataFrame, *, source: str = "the scores table") -> pd
         if name == "score":
             out[name] = _scores(frame[name], source)
         elif name == "seed":
-            out[name] = _seeds(frame[name], source)
+            out[name] = seeds(frame[name], source)
         else:
-            out[name] = _texts(frame[name], name, source, may_be_empty=name in OPTIONAL)
+            out[name] = texts(frame[name], name, source, may_be_empty=name in OPTIONAL)
     _check_duplicates(out, source)
     for name in ("prompt", *(c for c in OPTIONAL if c in columns)):
         _check_one_per_prompt(out, name, source)
@@ -120,7 +108,7 @@ def check_complete(frame: pd.DataFrame, *, source: str = "the scores table") -> 
     ]
     raise DataError(
         f"{source}: {len(holes)} of {present.size} scores are missing (checkpoint, prompt, seed, scorer): "
-        f"{', '.join(listed)}{_more(len(holes))}. Every checkpoint needs every prompt, seed and scorer that "
+        f"{', '.join(listed)}{more(len(holes))}. Every checkpoint needs every prompt, seed and scorer that "
         "another has: score what is missing, leave such (prompt, seed) out for all checkpoints with "
         "--drop-incomplete, or delete scorers."
     )
@@ -146,45 +134,6 @@ def write_scores(frame: pd.DataFrame, path: Path) -> None:
         )
 
 
-def _parse_parquet(data: bytes, path: Path) -> pa.Table:
-    try:
-        return pa.parquet.read_table(io.BytesIO(data))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}. Write it again.") from error
-
-
-def _parse_csv(data: bytes, path: Path) -> pa.Table:
-    """All columns as text: pyarrow checks the number of fields, and no text becomes a missing value."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            where = "it begins with the mark of UTF-16"
-        else:
-            line = data[: error.start].count(b"\n") + 1
-            where = f"byte 0x{data[error.start]:02X} at offset {error.start}, line {line}"
-        raise DataError(f"{path} is not UTF-8: {where}. Save it again as UTF-8, or as Parquet.") from error
-    if not data.strip(b"\xef\xbb\xbf \r\n\t"):
-        raise DataError(f"{path} is empty. A scores table begins with a header: {','.join(REQUIRED)}.")
-    parse = pa.csv.ParseOptions(newlines_in_values=True)
-    # A block as long as the file: no row is cut, and row numbers in errors count from the top.
-    read = pa.csv.ReadOptions(use_threads=False, block_size=max(len(data), 1))
-    try:
-        # Not by pyarrow's reader of streams: where it fails it leaves a thread that can abort the process at its end.
-        lines = (line.decode("utf-8-sig") for line in io.BytesIO(data))
-        header = next((row for row in csv.reader(lines) if row), [])
-        convert = pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
-        )
-        return pa.csv.read_csv(io.BytesIO(data), read, parse, convert)
-    except (pa.ArrowInvalid, csv.Error) as error:
-        raise DataError(
-            f"{path} is not a well-formed CSV: {error}. Each row needs one value a column, with commas "
-            "between them; a prompt with a comma, quote or line break goes between double quotes, with two "
-            "of them for a quote in it."
-        ) from error
-
-
 def _check_columns(names: list[str], source: str) -> None:
     missing = [name for name in REQUIRED if name not in names]
     odd = [name for name in names if name not in REQUIRED + OPTIONAL]
@@ -206,26 +155,6 @@ def _check_columns(names: list[str], source: str) -> None:
         )
 
 
-def _more(total: int) -> str:
-    return f" and {total - SHOWN} more" if total > SHOWN else ""
-
-
-def _rows(faulty: npt.NDArray[np.bool_]) -> str:
-    rows = np.flatnonzero(faulty) + 1
-    return f"row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:SHOWN]))}{_more(len(rows))}"
-
-
-def _texts(column: pd.Series, name: str, source: str, *, may_be_empty: bool) -> npt.NDArray[np.object_]:
-    missing = column.isna().to_numpy()
-    values = np.array(
-        ["" if gone else str(value) for value, gone in zip(column.tolist(), missing, strict=True)], object
-    )
-    empty = np.array([not value.strip() for value in values])
-    if empty.any() and not may_be_empty:
-        raise DataError(f'{source} {_rows(empty)}: column "{name}" is empty. Fill it or delete the row.')
-    return values
-
-
 def _number(value: object) -> float:
     """The value as a float, NaN where it is not a number. Python's parser is exact, pandas' is not."""
     if value is None or value is pd.NA or isinstance(value, (bool, np.bool_)):
@@ -243,33 +172,11 @@ def _scores(column: pd.Series, source: str) -> npt.NDArray[np.float64]:
     if faulty.any():
         row = int(np.flatnonzero(faulty)[0])
         raise DataError(
-            f'{source} {_rows(faulty)}: column "score" is not a finite number (row {row + 1} has '
+            f'{source} {rows_named(faulty)}: column "score" is not a finite number (row {row + 1} has '
             f"{given[row]!r}). Score these samples again or delete them for all checkpoints; a failed score "
             "is not a zero."
         )
     return values
-
-
-def _seeds(column: pd.Series, source: str) -> npt.NDArray[np.int64]:
-    given = column.tolist()
-    whole: list[int | None] = []
-    for value in given:
-        try:
-            fits = isinstance(value, (str, int, np.integer)) or (
-                isinstance(value, float) and value.is_integer()
-            )
-            number = int(value) if fits and not isinstance(value, bool) else None
-        except ValueError:
-            number = None
-        whole.append(number if number is not None and -(2**63) <= number < 2**63 else None)
-    faulty = np.array([value is None for value in whole])
-    if faulty.any():
-        row = int(np.flatnonzero(faulty)[0])
-        raise DataError(
-            f'{source} {_rows(faulty)}: column "seed" is not a whole number of 64 bits (row {row + 1} has '
-            f"{given[row]!r}). Number the samples of a prompt 0, 1, 2, ..."
-        )
-    return np.array(whole, dtype=np.int64)
 
 
 def _check_duplicates(frame: pd.DataFrame, source: str) -> None:
@@ -280,9 +187,9 @@ def _check_duplicates(frame: pd.DataFrame, source: str) -> None:
     entry = frame.loc[row, ENTRY]
     same = (frame[ENTRY] == entry).all(axis=1).to_numpy()
     raise DataError(
-        f"{source} {_rows(again)}: an entry is given again. The first: checkpoint {entry['checkpoint']!r}, "
+        f"{source} {rows_named(again)}: an entry is given again. The first: checkpoint {entry['checkpoint']!r}, "
         f"prompt_id {entry['prompt_id']!r}, seed {entry['seed']}, scorer {entry['scorer']!r} stands in "
-        f"{_rows(same)}. Keep one of each; several images of one prompt need different seeds."
+        f"{rows_named(same)}. Keep one of each; several images of one prompt need different seeds."
     )
 
 

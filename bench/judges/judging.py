@@ -42,7 +42,7 @@ from prefbench.bench.judges.wording import without_negative_zeros
 from prefbench.bench.tally.agreement import same_winner
 from prefbench.bench.tally.win_rate import WinRate, tally
 
-__all__ = ["described", "judge"]
+__all__ = ["described", "judge", "people_block"]
 
 Floats = npt.NDArray[np.float64]
 Votes = npt.NDArray[np.int8]
@@ -88,7 +88,7 @@ def judge(
             "same_winner": same_winner(np.stack(list(verdicts.values()))).tolist(),
             "ties": [float((votes == 0).mean()) for votes in verdicts.values()],
         },
-        "people": _people(choices, verdicts, clusters, resamples, seed),
+        "people": people_block(choices, verdicts, clusters, resamples, seed),
         **_orders(choices, scorers, resamples, seed),
         "intervals": {"method": INTERVALS, "resamples": resamples, "seed": seed},
     }
@@ -226,13 +226,14 @@ def _leads(
     ]
 
 
-def _people(
+def people_block(
     choices: HumanChoices,
     verdicts: Mapping[str, Votes],
     clusters: npt.NDArray[np.int64],
     resamples: int,
     seed: int,
 ) -> dict[str, Any] | None:
+    """The "people" of results.json, as the module's text has it; without `verdicts`, of people alone."""
     met: dict[str, Decisions | None] = {"one": against_one(choices), "rest": against_rest(choices)}
     found = {}
     for name, decisions in met.items():

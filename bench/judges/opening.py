@@ -33,7 +33,7 @@ from prefbench.reference_trainers.preferences.opening import (
 from prefbench.reference_trainers.preferences.pickapic import is_pickapic
 from prefbench.reference_trainers.preferences.rankings import Rankings
 
-__all__ = ["FORMATS", "open_choices"]
+__all__ = ["FORMATS", "json_entries", "open_choices"]
 
 RANKINGS = "rankings.csv"
 """In a folder given as data: the table of rankings."""
@@ -134,7 +134,7 @@ def _no_recorded(source: str, scored: Sequence[str]) -> None:
 
 
 def _json(path: Path, scored: Sequence[str], images: bool, folder: Path | None) -> HumanChoices:
-    entries = _entries(path)
+    entries = json_entries(path)
     if images:
         names = next((entries[0][key] for key in IMAGE_KEYS if key in entries[0]), None)
         first = names[0] if isinstance(names, list) and names else names
@@ -153,7 +153,8 @@ def _json(path: Path, scored: Sequence[str], images: bool, folder: Path | None) 
     raise _unknown(path, f"its first entry has {', '.join(entries[0]) or 'no keys'}")
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
+def json_entries(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON file: of a list, or the values of an object; DataError for anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -36,11 +36,13 @@ class Decisions:
         pair: (D,) number of the pair.
         answer: (D,) in {-1, 0, 1}: of one annotator, or of all but one.
         person: (D,) what another annotator, or the one left out, says.
+        annotator: (D,) number of that annotator.
     """
 
     pair: Ints
     answer: Votes
     person: Votes
+    annotator: Ints
 
 
 @dataclass(frozen=True)
@@ -61,27 +63,37 @@ def against_one(choices: HumanChoices) -> Decisions | None:
         for other, persons in enumerate(differences):
             if one != other:
                 both = np.flatnonzero(~np.isnan(answers) & ~np.isnan(persons))
-                found.append((both, np.sign(answers[both]), np.sign(persons[both])))
+                found.append(
+                    (both, np.sign(answers[both]), np.sign(persons[both]), np.full(len(both), other))
+                )
     return _decisions(found)
 
 
-def against_rest(choices: HumanChoices) -> Decisions | None:
-    """Every annotator against the label of the others, made as that of all; None where no pair has three annotators."""
+def against_rest(choices: HumanChoices, *, others: int = 2) -> Decisions | None:
+    """Every annotator against the label of the others, made as that of all.
+
+    Args:
+        choices: of several annotators.
+        others: how many others a pair must have at least. With one this is for a pair of two annotators `against_one`.
+
+    Returns:
+        None where no pair has so many.
+    """
     differences = choices.differences
-    enough = (~np.isnan(differences)).sum(axis=0) > 2
+    enough = (~np.isnan(differences)).sum(axis=0) > others
     found = []
     for one, persons in enumerate(differences):
         met = np.flatnonzero(enough & ~np.isnan(persons))
-        others = np.delete(differences[:, met], one, axis=0)
-        found.append((met, signs(others, choices.label), np.sign(persons[met])))
+        rest = np.delete(differences[:, met], one, axis=0)
+        found.append((met, signs(rest, choices.label), np.sign(persons[met]), np.full(len(met), one)))
     return _decisions(found)
 
 
-def _decisions(found: list[tuple[Ints, Floats, Floats]]) -> Decisions | None:
-    if not sum(len(pair) for pair, _, _ in found):
+def _decisions(found: list[tuple[Ints, Floats, Floats, Ints]]) -> Decisions | None:
+    if not sum(len(pair) for pair, *_ in found):
         return None
-    pair, answer, person = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Decisions(pair, answer.astype(np.int8), person.astype(np.int8))
+    pair, answer, person, annotator = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Decisions(pair, answer.astype(np.int8), person.astype(np.int8), annotator)
 
 
 def meet(

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from prefbench.bench.judges.sheets import Sheet, headline, sheets, statements
 
-__all__ = ["markdown", "print_judgement"]
+__all__ = ["markdown", "print_judgement", "print_sheet"]
 
 STYLES = {"+": "green", "-": "red"}
 DEFINITIONS = (
@@ -28,13 +28,18 @@ def print_judgement(console: Console, results: Mapping[str, Any]) -> None:
     console.print(Text(" ".join(statements(results)), style="bold"))
     for sheet in sheets(results):
         console.print()
-        console.print(Text(sheet.title, style="italic"))
-        console.print(_table(sheet))
-        for note in sheet.notes:
-            console.print(Text(note, style="dim"))
+        print_sheet(console, sheet)
     for warning in results["warnings"]:
         console.print()
         console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
+
+
+def print_sheet(console: Console, sheet: Sheet) -> None:
+    """Print one table under its title, with its notes."""
+    console.print(Text(sheet.title, style="italic"))
+    console.print(_table(sheet))
+    for note in sheet.notes:
+        console.print(Text(note, style="dim"))
 
 
 def _table(sheet: Sheet) -> Table:

@@ -1,6 +1,5 @@
 """What `prefbench judges` does: open, score, judge, write."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from prefbench.bench.judges.judging import judge
 from prefbench.bench.judges.opening import open_choices
 from prefbench.bench.judges.printing import markdown
 from prefbench.bench.judges.scoring import JudgedScores, recorded_scores, score_images, without_gaps
-from prefbench.bench.out_folder import check_out
+from prefbench.bench.out_folder import check_own_folder
 from prefbench.bench.progress import Stages, silent
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import check_resamples
@@ -161,7 +160,7 @@ def judge_data(
     """
     check_request(request)
     check_resamples(resamples)
-    _check_folder(out)
+    check_own_folder(out, "judges", RESULTS, ("schema", "data", "accuracy", "tie_thresholds"))
     choices = open_data(request, request.data)
     tied = bool((choices.people() == 0).any())
     others = open_validation(request, choices) if tied else None
@@ -194,21 +193,3 @@ def _scores(request: Request, choices: HumanChoices, device: str, stages: Stages
             stages=stages,
         )
     return [*scored, *recorded]
-
-
-def _check_folder(out: Path) -> None:
-    check_out(out)
-    others = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    if others and not _is_ours(out / RESULTS):
-        raise UsageError(
-            f"The folder {out} holds something that `prefbench judges` did not write ({', '.join(others[:3])}"
-            f"{', ...' if len(others) > 3 else ''}). Give --out a new or empty folder, or one of an earlier `prefbench judges`."
-        )
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and {"schema", "data", "accuracy", "tie_thresholds"} <= set(found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefbench.bench.judges.people import PERSON
-from prefbench.bench.judges.wording import count, count_of, fixed, listed, percent
+from prefbench.bench.judges.wording import count, count_of, fixed, listed, people_statements, percent
 
 __all__ = ["RULES", "Sheet", "headline", "sheets", "statements"]
 
@@ -53,19 +53,7 @@ def headline(results: Results) -> list[str]:
 
 def statements(results: Results) -> list[str]:
     """What can be said, in sentences."""
-    lines = [*_most_accurate(results)]
-    people = results["people"] or {}
-    if "one" in people:
-        lines.append(
-            f"Two annotators of a pair give the same answer in {_share(people['one']['who'][PERSON])} % of "
-            f"{count(people['one']['decisions'] // 2, 'comparison')}."
-        )
-    if "rest" in people:
-        lines.append(
-            f"One annotator and the choice of the others agree in {_share(people['rest']['who'][PERSON])} % of "
-            f"{people['rest']['decisions']:,}."
-        )
-    return lines
+    return [*_most_accurate(results), *people_statements(results["people"])]
 
 
 def _most_accurate(results: Results) -> Iterator[str]:

@@ -1,9 +1,19 @@
 """Numbers in words: the right plural, and no negative zero."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["count", "count_of", "fixed", "listed", "percent", "without_negative_zeros"]
+from prefbench.bench.judges.people import PERSON
+
+__all__ = [
+    "count",
+    "count_of",
+    "fixed",
+    "listed",
+    "people_statements",
+    "percent",
+    "without_negative_zeros",
+]
 
 
 def count(number: int, what: str) -> str:
@@ -50,6 +60,23 @@ def percent(value: float, ci95: Sequence[float] | None) -> str:
     """
     limits = "n/a" if ci95 is None else f"{fixed(100 * ci95[0], 1)}, {fixed(100 * ci95[1], 1)}"
     return f"{fixed(100 * value, 1)} [{limits}]"
+
+
+def people_statements(people: Mapping[str, Any] | None) -> list[str]:
+    """How far people agree, in sentences; `people` as in results.json."""
+    met = {against: found["who"][PERSON] for against, found in (people or {}).items()}
+    lines = []
+    if people and "one" in people:
+        lines.append(
+            f"Two annotators of a pair give the same answer in {percent(met['one']['agreement'], met['one']['ci95'])} % of "
+            f"{count(people['one']['decisions'] // 2, 'comparison')}."
+        )
+    if people and "rest" in people:
+        lines.append(
+            f"One annotator and the choice of the others agree in {percent(met['rest']['agreement'], met['rest']['ci95'])} % of "
+            f"{people['rest']['decisions']:,}."
+        )
+    return lines
 
 
 def without_negative_zeros(found: Any) -> Any:
