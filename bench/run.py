@@ -4,7 +4,7 @@ Everything that can be wrong with the input is looked at before the first image 
 checkpoints, scorers, image sizes, and whether the folder belongs to this suite.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,29 +12,30 @@ from typing import Any
 import pandas as pd
 
 from prefbench.bench.atomic import write_json
-from prefbench.bench.device import release_memory
-from prefbench.bench.exceptions import DataError, LedgerError, UsageError
+from prefbench.bench.electorate.accuracies import Accuracies, voter_weights
+from prefbench.bench.electorate.rules import rules_of
 from prefbench.bench.gaps import Incomplete, drop_incomplete
-from prefbench.bench.generate import DEFAULT_BATCH_SIZE, generate_missing
-from prefbench.bench.plan import Plan, make_plan, wanted_images
+from prefbench.bench.generate import DEFAULT_BATCH_SIZE
+from prefbench.bench.methods_block import groups_of
+from prefbench.bench.plan import Plan, make_plan
 from prefbench.bench.progress import Stages, silent
 from prefbench.bench.results import summarise
 from prefbench.bench.run_folder import (
-    IMAGES,
     REPORT,
     RESULTS,
     SCORES,
-    claim,
     find_ledger,
 )
 from prefbench.bench.run_report import describe_checkpoints, sample_paths
 from prefbench.bench.run_scores import scores_of
+from prefbench.bench.run_stages import draw_and_score, open_run
 from prefbench.bench.run_work import Work, look
 from prefbench.bench.scores_table import write_scores
-from prefbench.bench.scoring import read_to_the_end, score_all, told
+from prefbench.bench.scoring import read_to_the_end
 from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.ledger import Ledger
 from prefbench.bench.suite import Suite
+from prefbench.bench.tally.win_rate import Interval
 from prefbench.reports.html import write_report
 
 __all__ = ["plan_suite", "run_suite", "score_suite"]
@@ -49,7 +50,10 @@ def run_suite(
     device: str = "auto",
     batch_size: int = DEFAULT_BATCH_SIZE,
     weights: Mapping[str, str] | None = None,
+    methods: Mapping[str, Sequence[str]] | None = None,
+    accuracies: Accuracies | None = None,
     resamples: int = 10_000,
+    interval: Interval = "percentile",
     incomplete: Incomplete = "refuse",
     stages: Stages = silent,
 ) -> dict[str, Any]:
@@ -64,7 +68,10 @@ def run_suite(
         device: "auto", or a torch device.
         batch_size: images drawn at once.
         weights: scorer -> path of weights to use instead of its own.
+        methods: method -> the checkpoints that are its trainings; None to go by their training records.
+        accuracies: of the voters on human data, for the weighted vote; None for none.
         resamples: of the bootstrap.
+        interval: which bootstrap interval: "percentile" or "bca".
         incomplete: what is done with a (prompt, seed) for which a scorer that may fail has no score: "drop" leaves it out
             for all checkpoints, and counts it.
         stages: shows progress.
@@ -77,19 +84,25 @@ def run_suite(
         PrefbenchError: bad input; nothing was made unless it is a non-finite image or score.
     """
     with ExitStack() as stack:
-        work, ledger, store = _drawn_and_scored(
+        run = open_run(
             stack,
             suite,
             checkpoints,
             out,
-            prompts_dir,
-            device,
-            batch_size,
-            weights or {},
-            stages,
-            incomplete=incomplete,
+            prompts_dir=prompts_dir,
+            device=device,
+            batch_size=batch_size,
+            weights=weights,
+            stages=stages,
         )
-        return _conclude(work, ledger, store, out, resamples, stages)
+        cards = {name: {"training": checkpoint.training} for name, checkpoint in run.work.checkpoints.items()}
+        groups_of(cards, methods)  # a wrong name is told before hours of drawing
+        if accuracies is not None:
+            voter_weights(accuracies, run.work.suite.electorate.voters)  # and a missing accuracy
+        draw_and_score(run, run.work.prompts, incomplete=incomplete, stages=stages)
+        return _conclude(
+            run.work, run.ledger, run.store, out, resamples, stages, methods, accuracies, interval
+        )
 
 
 def score_suite(
@@ -109,56 +122,11 @@ def score_suite(
         The scores table, which `out` holds as scores.parquet. Arguments and errors as in `run_suite`.
     """
     with ExitStack() as stack:
-        work, ledger, _ = _drawn_and_scored(
-            stack, suite, checkpoints, out, None, device, batch_size, {}, stages, fewest=1
+        run = open_run(
+            stack, suite, checkpoints, out, device=device, batch_size=batch_size, stages=stages, fewest=1
         )
-        return _write_scores(work, ledger, out)[0]
-
-
-def _drawn_and_scored(
-    stack: ExitStack,
-    suite: Suite,
-    checkpoints: Mapping[str, str],
-    out: Path,
-    prompts_dir: Path | None,
-    device: str,
-    batch_size: int,
-    weights: Mapping[str, str],
-    stages: Stages,
-    fewest: int = 2,
-    incomplete: Incomplete = "refuse",
-) -> tuple[Work, Ledger, ImageStore]:
-    """Look, then make every missing image and score; the ledger stays open as long as `stack`."""
-    if batch_size < 1:
-        raise UsageError(f"The batch size is {batch_size}; it must be 1 or more.")
-    ledger = stack.enter_context(Ledger(out)) if find_ledger(out) else None
-    work = look(suite, checkpoints, ledger, prompts_dir, device, weights, stages, fewest)
-    if ledger is None:
-        ledger = stack.enter_context(Ledger(out))
-        if ledger.meta("suite") is not None:
-            raise LedgerError(f"Another process started a run in {out} just now. Run the same command again.")
-    claim(ledger, suite, work.sets, work.checkpoints)
-    store = ImageStore(out / IMAGES)
-    _generate(work, ledger, store, batch_size, stages)
-    texts = {prompt.id: prompt.text for prompt in work.prompts}
-    failed = score_all(
-        work.judges,
-        ledger=ledger,
-        store=store,
-        prompts=texts,
-        weights=work.weights,
-        device=work.device,
-        stages=stages,
-    )
-    if failed and incomplete == "refuse":
-        gaps = ". ".join(
-            f"{name} has no score for {n.total()} images: {told(n)}" for name, n in failed.items()
-        )
-        raise DataError(
-            f"{gaps}. Everything else is done and kept. The same command asks for these again; with --drop-incomplete it "
-            "leaves their (prompt, seed) out of the comparison, for all checkpoints, and counts them."
-        )
-    return work, ledger, store
+        draw_and_score(run, run.work.prompts, stages=stages)
+        return _write_scores(run.work, run.ledger, out)[0]
 
 
 def plan_suite(
@@ -178,23 +146,6 @@ def plan_suite(
         return make_plan(suite, work.prompts, work.checkpoints, fingerprints, ledger)
 
 
-def _generate(work: Work, ledger: Ledger, store: ImageStore, batch_size: int, stages: Stages) -> None:
-    for name, checkpoint in work.checkpoints.items():
-        total = len(wanted_images(checkpoint, work.prompts, work.suite))
-        with stages(f"draw {name}", total, "images") as advance:
-            generate_missing(
-                checkpoint,
-                work.prompts,
-                work.suite,
-                ledger=ledger,
-                store=store,
-                device=work.device,
-                batch_size=batch_size,
-                advance=advance,
-            )
-        release_memory(work.device)
-
-
 def _write_scores(work: Work, ledger: Ledger, out: Path) -> tuple[pd.DataFrame, dict[str, Any] | None]:
     """scores.parquet: what is compared; and what is left out of it."""
     fingerprints = {name: judge.fingerprint for name, judge in work.judges.items()}
@@ -211,7 +162,15 @@ def _write_scores(work: Work, ledger: Ledger, out: Path) -> tuple[pd.DataFrame, 
 
 
 def _conclude(
-    work: Work, ledger: Ledger, store: ImageStore, out: Path, resamples: int, stages: Stages
+    work: Work,
+    ledger: Ledger,
+    store: ImageStore,
+    out: Path,
+    resamples: int,
+    stages: Stages,
+    methods: Mapping[str, Sequence[str]] | None = None,
+    accuracies: Accuracies | None = None,
+    interval: Interval = "percentile",
 ) -> dict[str, Any]:
     """scores.parquet, results.json, report.html."""
     with stages("compare and report", 3, "files") as advance:
@@ -220,7 +179,8 @@ def _conclude(
         drawn = any(checkpoint.kind != "images" for checkpoint in work.checkpoints.values())
         results = summarise(
             scores,
-            electorate=work.suite.electorate.model_dump(),
+            electorate=work.suite.electorate.model_dump(include={"voters", "held_out"}),
+            rules=rules_of(work.suite, accuracies),
             checkpoints=describe_checkpoints(work.checkpoints, work.prompts, ledger),
             suite={
                 "name": work.suite.name,
@@ -231,7 +191,10 @@ def _conclude(
             scorers={name: judge.info for name, judge in work.judges.items()},
             untruncated=read_to_the_end(work.judges, work.suite.electorate.voters, work.prompts),
             left_out=left_out,
+            methods=methods,
             resamples=resamples,
+            interval=interval,
+            planned_slices=work.suite.planned_slices,
         )
         write_json(out / RESULTS, results)
         advance(1)

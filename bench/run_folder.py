@@ -13,7 +13,7 @@ from prefbench.bench.plan import PlannedSet
 from prefbench.bench.store.folder_lock import LOCK_NAME
 from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.ledger import FILE_NAME, CheckpointRow, Ledger
-from prefbench.bench.suite import Suite, suite_text
+from prefbench.bench.suite import Suite, suite_text, with_defaults
 
 __all__ = [
     "IMAGES",
@@ -34,6 +34,12 @@ SUITE, RESULTS, SCORES, REPORT, IMAGES = (
     "report.html",
     "images",
 )
+
+TRAINED_AGAINST = "trained_against."
+"""Fields that decide nothing that is drawn or scored, and checkpoints may join later: added and changed, never forgotten."""
+
+GATE = "gate"
+"""Table of the suite that decides no number at all: it may change from run to run."""
 
 BESIDE = ("checkpoints", LOCK_NAME)
 """What may lie in a folder that becomes a run folder: `demo` keeps its checkpoints there."""
@@ -76,15 +82,20 @@ def check_suite(ledger: Ledger, suite: Suite, sets: Sequence[PlannedSet]) -> Non
     stored = ledger.meta("suite")
     if stored is None:
         return
-    there, here = (_flat(_by_file_name(fields)) for fields in (json.loads(stored), suite.model_dump()))
-    differ = [key for key in sorted(there | here) if there.get(key) != here.get(key)]
+    before = with_defaults(json.loads(stored))
+    there, here = (_flat(_by_file_name(fields)) for fields in (before, suite.model_dump()))
+    differ = [
+        key
+        for key in sorted(there | here)
+        if there.get(key) != here.get(key) and not (key.startswith(TRAINED_AGAINST) and key in here)
+        if key.partition(".")[0] != GATE
+    ]
     remedy = "Give another --out, or the suite with which the folder was made (its suite.toml)."
     if differ:
         fields = "; ".join(f"{key} is {there.get(key)!r} there and {here.get(key)!r} now" for key in differ)
         raise LedgerError(f"The run folder {ledger.path.parent} belongs to another suite: {fields}. {remedy}")
-    before = json.loads(ledger.meta("prompt_sets") or "[]")
     now = [planned.as_dict() for planned in sets]
-    for old, new in zip(before, now, strict=True):
+    for old, new in zip(json.loads(ledger.meta("prompt_sets") or "[]"), now, strict=True):
         if old != new:
             raise LedgerError(
                 f"The prompt set {old['name']} changed since the run folder {ledger.path.parent} was made: "

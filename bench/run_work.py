@@ -1,17 +1,24 @@
 """What a run is made of, looked at before its first image: prompts, checkpoints, scorers, sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+
+import pandas as pd
 
 from prefbench.bench.checkpoints.checkpoint import Checkpoint
 from prefbench.bench.device import release_memory, resolve_device
+from prefbench.bench.electorate.trained_against import refuse_without_voters, resolve
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.paired_samples import slices_of
 from prefbench.bench.plan import PlannedSet, plan_prompts
 from prefbench.bench.progress import Stages
 from prefbench.bench.prompts.prompt_set import Prompt
+from prefbench.bench.registry import unknown_name
 from prefbench.bench.run_folder import check_suite, open_checkpoints
-from prefbench.bench.scoring import Judge, check_distinct, check_weights, meet_judge
+from prefbench.bench.scores_table import OPTIONAL
+from prefbench.bench.scoring import Judge, check_distinct, check_weights, meet_judge, read_to_the_end
 from prefbench.bench.store.ledger import Ledger
 from prefbench.bench.suite import Suite
 
@@ -77,6 +84,8 @@ def look(
         for checkpoint in opened.values():
             checkpoint.check(prompts, suite.seeds)
             advance(1)
+    if fewest > 1:
+        _check_voters(suite, opened)
     judges: dict[str, Judge] = {}
     known: dict[str, str] = {}
     with stages("check scorers", len(suite.electorate.scorers), "scorers") as advance:
@@ -86,7 +95,34 @@ def look(
             release_memory(device)
             advance(1)
     _check_sizes(suite, opened)
+    _check_planned(suite, prompts, read_to_the_end(judges, suite.electorate.voters, prompts))
     return Work(suite, sets, opened, judges, weights, device)
+
+
+def _check_voters(suite: Suite, checkpoints: Mapping[str, Checkpoint]) -> None:
+    """Somebody whom neither was trained against judges every two checkpoints, or images are drawn for nothing.
+
+    Raises:
+        UsageError: `trained_against` names a checkpoint that is not in the run, or a comparison has no voter left.
+    """
+    for name in suite.trained_against:
+        if name not in checkpoints:
+            raise unknown_name("checkpoint in trained_against", name, list(checkpoints))
+    trainings = {name: checkpoint.training for name, checkpoint in checkpoints.items()}
+    against = resolve(trainings, suite.trained_against, suite.electorate.scorers)
+    pairs = [(a, b) for b, a in combinations(checkpoints, 2)]
+    refuse_without_voters(pairs, suite.electorate.voters, suite.electorate.held_out, against)
+
+
+def _check_planned(suite: Suite, prompts: Sequence[Prompt], untruncated: Collection[str] | None) -> None:
+    """Every planned slice is one that these prompts make."""
+    about = pd.DataFrame(
+        [(p.text, p.category or "", p.challenge or "") for p in prompts], columns=["prompt", *OPTIONAL]
+    )
+    known = ["all", *slices_of(about, untruncated or ())]
+    for name in suite.planned_slices:
+        if name not in known:
+            raise unknown_name("slice", name, known)
 
 
 def _check_sizes(suite: Suite, checkpoints: Mapping[str, Checkpoint]) -> None:

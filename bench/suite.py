@@ -4,6 +4,7 @@
     prompts = ["partiprompts"]        # names of prompt sets, or paths of a .csv / .txt, relative to this file
     seeds = [0, 1]
     limit = 100                       # optional
+    planned_slices = ["category=People"]   # optional: named before any score is seen
 
     [sampling]
     steps = 50
@@ -13,26 +14,47 @@
     [electorate]
     voters = ["pickscore", "hpsv2.1", "imagereward"]
     held_out = ["aesthetic.v2"]       # reported, does not vote
+    tie_rule = "tie"                  # of an even split; or "abstain", or "first"
+    tie_tolerance = {pickscore = 0.02}    # optional: scores that differ by no more tie
+
+    [trained_against]                 # optional: no judge of that checkpoint
+    my_dpo = ["pickscore"]
+
+    [[gate.rules]]                    # optional: what `prefbench gate` asks (gate/rules.py)
+    kind = "non_inferiority"
+    margin = 0.03
 
 An unknown key is an error that names the nearest known one: a mistyped setting that is ignored changes a
 number unseen.
 """
 
-import difflib
 import os
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.gate.rules import GateRules
 from prefbench.bench.registry import unknown_name
+from prefbench.bench.strict_model import StrictModel, faults
+from prefbench.bench.tally.votes import TieRule
 from prefbench.bench.toml_text import toml_text
 
-__all__ = ["SUITES", "Electorate", "Sampling", "Suite", "load_suite", "suite_text", "with_limit"]
+__all__ = [
+    "SUITES",
+    "Electorate",
+    "Sampling",
+    "Suite",
+    "load_suite",
+    "suite_text",
+    "with_defaults",
+    "with_limit",
+    "with_trained_against",
+]
 
 SUITES = ("miniature", "smoke", "partiprompts", "hpdv2")
 """Built-in suites; each is the file `suites/<name>.toml` of this package."""
@@ -40,11 +62,7 @@ SUITES = ("miniature", "smoke", "partiprompts", "hpdv2")
 Name = Annotated[str, Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Sampling(_Strict):
+class Sampling(StrictModel):
     """How images are drawn. Every field is part of a sample's key."""
 
     steps: int = Field(ge=1, le=1000)
@@ -69,11 +87,17 @@ class Sampling(_Strict):
         return self
 
 
-class Electorate(_Strict):
-    """Which scorers vote, and which are only reported."""
+class Electorate(StrictModel):
+    """Which scorers vote, which are only reported, and what a tie is."""
 
     voters: list[Name] = Field(min_length=1)
-    held_out: list[Name] = []
+    held_out: list[Name] = Field(default_factory=list)
+    tie_rule: TieRule = "tie"
+    """What becomes of an even split of the voters (`tally.votes.TIE_RULES`)."""
+    tie_tolerance: dict[Name, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+    """Scorer -> difference, in its own units, up to which two of its scores tie; exact ties for one not named."""
 
     @model_validator(mode="after")
     def _each_once(self) -> "Electorate":
@@ -83,6 +107,9 @@ class Electorate(_Strict):
             raise ValueError(
                 f"{', '.join(twice)} stands in it twice; a scorer either votes or is held out, once"
             )
+        for name in self.tie_tolerance:
+            if name not in both:
+                raise ValueError(f"tie_tolerance: {unknown_name('scorer', name, both)}".rstrip("."))
         return self
 
     @property
@@ -91,7 +118,7 @@ class Electorate(_Strict):
         return [*self.voters, *self.held_out]
 
 
-class Suite(_Strict):
+class Suite(StrictModel):
     """Prompt sets x seeds x sampling settings x electorate."""
 
     name: Name
@@ -102,6 +129,22 @@ class Suite(_Strict):
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(min_length=1)
     sampling: Sampling
     electorate: Electorate
+    planned_slices: list[Name] = Field(default_factory=list)
+    """Slices on which the vote against the baseline is planned, as on all prompts: "category=Animals"."""
+    trained_against: dict[Name, list[Name]] = Field(default_factory=dict)
+    """Checkpoint -> scorers it was trained against, which have no vote where it takes part. In place of what its training
+    record says; an empty list: none of them."""
+    gate: GateRules | None = None
+    """What `prefbench gate` asks of a run of this suite. It decides no number, and may change between runs into one folder."""
+
+    @model_validator(mode="after")
+    def _known_scorers(self) -> "Suite":
+        for checkpoint, names in self.trained_against.items():
+            for name in names:
+                if name not in self.electorate.scorers:
+                    error = unknown_name("scorer", name, self.electorate.scorers)
+                    raise ValueError(f"trained_against.{checkpoint}: {error}".rstrip("."))
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> "Suite":
@@ -109,6 +152,8 @@ class Suite(_Strict):
             raise ValueError("seeds contains a seed twice")
         if len(set(self.prompts)) < len(self.prompts):
             raise ValueError("prompts names a set twice")
+        if len(set(self.planned_slices)) < len(self.planned_slices):
+            raise ValueError("planned_slices names a slice twice")
         return self
 
 
@@ -164,13 +209,29 @@ def parse_suite(text: str, *, where: str) -> Suite:
     try:
         return Suite.model_validate(table)
     except ValidationError as error:
-        problems = "; ".join(_problem(detail) for detail in error.errors())
-        raise DataError(f"{where}: {problems}.") from error
+        raise DataError(f"{where}: {faults(error, Suite, 'the suite')}.") from error
 
 
 def suite_text(suite: Suite) -> str:
-    """The suite as TOML, every default written out; `parse_suite` reads it back to an equal suite."""
-    return toml_text(suite.model_dump(exclude_none=True))
+    """The suite as TOML, every default written out but empty tables; `parse_suite` reads it back to an equal suite."""
+    table = suite.model_dump(exclude_none=True)
+    for holder, key in ((table["electorate"], "tie_tolerance"), (table, "trained_against")):
+        if not holder[key]:
+            del holder[key]
+    return toml_text(table)
+
+
+def with_defaults(fields: dict[str, Any], model: type[BaseModel] = Suite) -> dict[str, Any]:
+    """The fields of a stored suite with the defaults of those that it was written without: it is from before they were."""
+    filled = dict(fields)
+    for name, field in model.model_fields.items():
+        if name not in filled and not field.is_required():
+            filled[name] = field.get_default(call_default_factory=True)
+        elif (
+            isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel) and name in filled
+        ):
+            filled[name] = with_defaults(filled[name], field.annotation)
+    return filled
 
 
 def with_limit(suite: Suite, limit: int | None) -> Suite:
@@ -186,22 +247,19 @@ def with_limit(suite: Suite, limit: int | None) -> Suite:
     return suite.model_copy(update={"limit": limit})
 
 
-def _problem(detail: ErrorDetails) -> str:
-    """One pydantic error as a sentence: the field's dotted name; for an unknown key the nearest one."""
-    location = [str(part) for part in detail["loc"]]
-    field = ".".join(location) or "the suite"
-    if detail["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"unknown key {field!r}; {hint}Known here: {', '.join(known)}"
-    if detail["type"] == "missing":
-        return f"{field} is missing; add it"
-    message = detail["msg"].removeprefix("Value error, ")
-    given = f" (given: {detail['input']!r})" if not isinstance(detail["input"], dict) else ""
-    return f"{field}: {message[0].lower() + message[1:]}{given}"
+def with_trained_against(suite: Suite, told: Mapping[str, Sequence[str]]) -> Suite:
+    """The suite that says of these checkpoints what they were trained against; of others what it said.
 
-
-def _known_keys(location: list[str]) -> list[str]:
-    model: Any = {"": Suite, "sampling": Sampling, "electorate": Electorate}[".".join(location)]
-    return list(model.model_fields)
+    Raises:
+        UsageError: a scorer that is not in the electorate.
+    """
+    for checkpoint, names in told.items():
+        for name in names:
+            if name not in suite.electorate.scorers:
+                raise unknown_name(
+                    f"scorer that {checkpoint!r} was trained against", name, suite.electorate.scorers
+                )
+    if not told:
+        return suite
+    merged = suite.trained_against | {name: list(scorers) for name, scorers in told.items()}
+    return suite.model_copy(update={"trained_against": merged})

@@ -16,9 +16,12 @@ from prefbench.bench.exceptions import LedgerError
 from prefbench.bench.store.folder_lock import folder_lock
 from prefbench.bench.store.migrations import MIGRATIONS
 
-__all__ = ["CheckpointRow", "ImageRow", "Ledger", "SampleRow", "ScoreRow"]
+__all__ = ["CheckpointRow", "DrawingRow", "ImageRow", "Ledger", "SampleRow", "ScoreRow"]
 
 FILE_NAME = "ledger.sqlite"
+
+OLDEST, DRAWINGS_SINCE = 1, 2
+"""Schemas: the oldest that can be read, and the first with `drawings`."""
 
 _DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 """What SQLite reports when the disk is at fault and not the file."""
@@ -40,6 +43,21 @@ class ImageRow(NamedTuple):
     width: int
     height: int
     made_with: str
+
+
+class DrawingRow(NamedTuple):
+    """One batch that was drawn, and how long it took."""
+
+    checkpoint: str
+    made_with: str
+    """As in `ImageRow`."""
+    hardware: str
+    """The processor's or GPU's name."""
+    warm_up: bool
+    """Whether it was the first after the checkpoint was loaded."""
+    images: int
+    """Drawn at once, those among them that fill the batch up."""
+    seconds: float
 
 
 class SampleRow(NamedTuple):
@@ -65,7 +83,7 @@ class Ledger:
 
     Args:
         folder: the run folder. It is made if it does not exist, unless `read_only`.
-        read_only: look, do not lock and do not migrate.
+        read_only: look, do not lock and do not migrate. An older ledger is read as it is: what it lacks is empty.
 
     Raises:
         LedgerError: another process writes to it, it is no ledger, or a newer prefbench wrote it.
@@ -111,10 +129,11 @@ class Ledger:
                 f"{self.path} has schema {version}; this prefbench knows up to {len(MIGRATIONS)}. "
                 "Upgrade prefbench to the version that wrote it."
             )
+        self._version = version if read_only else len(MIGRATIONS)
         if read_only:
-            if version < len(MIGRATIONS):
+            if version < OLDEST:
                 raise LedgerError(
-                    f"{self.path} has the old schema {version}. Run `prefbench bench` on the folder once."
+                    f"{self.path} has schema {version}: it was never finished. Run `prefbench bench` on the folder once."
                 )
             return
         for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
@@ -208,6 +227,25 @@ class Ledger:
                 "width = excluded.width, height = excluded.height, made_with = excluded.made_with",
                 images,
             )
+
+    def add_drawing(self, row: DrawingRow) -> None:
+        """Record how long a batch took; its checkpoint must be listed."""
+        with self.atomic():
+            self._db.execute(
+                "INSERT INTO drawings (checkpoint, identity, made_with, hardware, warm_up, images, seconds) "
+                "SELECT name, identity, ?, ?, ?, ?, ? FROM checkpoints WHERE name = ?",
+                (*row[1:], row.checkpoint),
+            )
+
+    def drawings(self) -> list[DrawingRow]:
+        """Every batch of the checkpoints as they are now, in the order drawn; none from before these were recorded."""
+        if self._version < DRAWINGS_SINCE:
+            return []
+        rows = self._db.execute(
+            "SELECT d.checkpoint, d.made_with, d.hardware, d.warm_up, d.images, d.seconds FROM drawings AS d "
+            "JOIN checkpoints AS c ON c.name = d.checkpoint AND c.identity = d.identity ORDER BY d.number"
+        )
+        return [DrawingRow(a, b, c, bool(d), e, f) for a, b, c, d, e, f in rows]
 
     def add_samples(self, samples: Iterable[SampleRow]) -> None:
         """Record which image each sample has; its checkpoint and image must be listed."""

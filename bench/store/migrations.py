@@ -43,5 +43,20 @@ _FIRST = (
     ) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_DRAWINGS = (
+    # One row a batch that was drawn, for how long sampling takes. `identity` is that of the checkpoint as it was: a name may
+    # come to stand for other weights until all its images are drawn. warm_up: the first batch after loading.
+    """CREATE TABLE drawings (
+        number INTEGER PRIMARY KEY,
+        checkpoint TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        made_with TEXT NOT NULL,
+        hardware TEXT NOT NULL,
+        warm_up INTEGER NOT NULL,
+        images INTEGER NOT NULL,
+        seconds REAL NOT NULL
+    )""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _DRAWINGS)
 """MIGRATIONS[i] takes a ledger from version i to version i + 1."""

@@ -1,0 +1,159 @@
+"""What prompts say about a mean: the estimate, limits at any level, and how strongly they speak for either side of a threshold.
+
+The limits are those of `tally.win_rate`, from the same draws: at level 95 % they are the numbers of results.json. That is a
+percentile bootstrap over prompts; for values in [0, 1] of which fewer than `RARE` prompts differ from the commonest, the wider
+exact bound. The gate needs three things more:
+
+* other levels, and p-values that say the same as the limits: `above(c)` is the tail at which the lower limit would sink to c,
+so that it is below alpha / 2 exactly where the limit is above c.
+* a minimum: a percentile bootstrap of fewer than `FEWEST` prompts is too narrow. Simulated at the margin (docs/gate.md), it
+passes or fails wrongly up to twice as often as it says with 8 to 12 prompts. So such limits are shown and decide nothing. The
+exact bound errs on the safe side at any number, and decides.
+* no limits at all with one prompt.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from prefbench.bench.tally.resampling import cluster_sums, resampled_means
+from prefbench.bench.tally.win_rate import RARE, unanimity_bound
+
+__all__ = ["FEWEST", "Evidence", "Floats", "weigh"]
+
+Floats = npt.NDArray[np.float64]
+
+FEWEST = 30
+"""Prompts from which on bootstrap limits decide. The usual rule; checked by simulation."""
+
+ROUNDING = 1e-9
+"""0.5 - 0.03 is meant to be 0.47: what differs from a threshold by less than this, in shares of it, is on it."""
+
+Method = Literal["bootstrap", "exact", "none"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A mean over pairs and what its prompts say about it."""
+
+    estimate: float
+    prompts: int
+    """Distinct prompt texts: what is resampled."""
+    pairs: int
+    per_prompt: Floats
+    """Mean of each prompt, shape (prompts,)."""
+    resampled: Floats | None
+    """Bootstrap means in ascending order; None with one prompt."""
+    bounded: bool
+    """Whether values lie in [0, 1], so that the exact bound applies."""
+
+    @cached_property
+    def method(self) -> Method:
+        """How limits are made: as `ci_method` of results.json."""
+        if self.resampled is None:
+            return "none"
+        return "exact" if self.bounded and unanimity_bound(self.per_prompt) is not None else "bootstrap"
+
+    @property
+    def decides(self) -> bool:
+        """Whether limits may be acted on."""
+        return self.method == "exact" or (self.method == "bootstrap" and self.prompts >= FEWEST)
+
+    def limits(self, alpha: float) -> tuple[float, float] | None:
+        """Lower and upper limit at level 1 - alpha; None with one prompt."""
+        if self.resampled is None:
+            return None
+        low, high = map(float, np.quantile(self.resampled, [alpha / 2, 1 - alpha / 2]))
+        bound = unanimity_bound(self.per_prompt, alpha / 2) if self.method == "exact" else None
+        if bound is None:
+            return low, high
+        return min(low, bound[0], self.estimate), max(high, bound[1], self.estimate)
+
+    def above(self, threshold: float) -> float | None:
+        """One-sided p-value of "the true mean is at most the threshold"; small where it is above. None with one prompt."""
+        if self.resampled is None:
+            return None
+        p = _tail(self.resampled, threshold)
+        if self.method != "exact":
+            return p
+        return max(p, _exact_tail(self.per_prompt, threshold), float(self.estimate <= threshold))
+
+    def below(self, threshold: float) -> float | None:
+        """One-sided p-value of "the true mean is at least the threshold"; small where it is below. None with one prompt."""
+        if self.resampled is None:
+            return None
+        p = _tail(-self.resampled[::-1], -threshold)
+        if self.method != "exact":
+            return p
+        return max(p, _exact_tail(1 - self.per_prompt, 1 - threshold), float(self.estimate >= threshold))
+
+
+def weigh(
+    columns: Floats,
+    prompts: npt.ArrayLike,
+    *,
+    bounded: bool,
+    resamples: int,
+    rng: np.random.Generator,
+) -> list[Evidence]:
+    """Evidence on the mean of each column, from the same draws.
+
+    Args:
+        columns: shape (pairs, columns), finite; in [0, 1] where `bounded`.
+        prompts: label of each pair's prompt, shape (pairs,).
+        bounded: whether the exact bound applies.
+        resamples: bootstrap samples.
+        rng: source of the draws; `resamples.stream` of a slice gives those of results.json.
+
+    Raises:
+        ValueError: no pairs, or shapes that do not fit.
+
+    >>> one, = weigh(np.array([[1.0], [1.0]]), ["p", "q"], bounded=True, resamples=10, rng=np.random.default_rng(0))
+    >>> one.estimate, one.method, one.limits(0.05)  # two wins of two: 1 - (.025)^(1/2) is the limit of the share of losses
+    (1.0, 'exact', (0.158..., 1.0))
+    >>> one.above(0.5)  # half would have to lose: (1 - .5)^2
+    0.25
+    """
+    sums, sizes = cluster_sums(columns, prompts)
+    resampled = None
+    if len(sizes) > 1:
+        resampled = np.sort(resampled_means(sums, sizes, resamples=resamples, rng=rng).T, axis=1)
+    return [
+        Evidence(
+            estimate=float(sums[:, j].sum() / sizes.sum()),
+            prompts=len(sizes),
+            pairs=len(columns),
+            per_prompt=sums[:, j] / sizes,
+            resampled=None if resampled is None else resampled[j],
+            bounded=bounded,
+        )
+        for j in range(columns.shape[1])
+    ]
+
+
+def _tail(ordered: Floats, threshold: float) -> float:
+    """The tail at which the quantile of `ordered` is the threshold: the inverse of `np.quantile`, linear between draws."""
+    edge = threshold + ROUNDING * abs(threshold)
+    below = int(np.searchsorted(ordered, edge, side="right"))
+    last = len(ordered) - 1
+    if below == 0:
+        return 1 / (len(ordered) + 1)  # no draw is that low: so many draws tell no smaller tail
+    if below > last:
+        return 1.0
+    step = float((edge - ordered[below - 1]) / (ordered[below] - ordered[below - 1]))
+    return max((below - 1 + step) / last, 1 / (len(ordered) + 1))
+
+
+def _exact_tail(values: Floats, threshold: float) -> float:
+    """The tail at which the lower `unanimity_bound` is the threshold: v (1 - u) = c, u the Clopper-Pearson limit."""
+    found, counts = np.unique(values, return_counts=True)
+    commonest = float(found[counts == counts.max()].min())
+    if commonest <= threshold:
+        return 1.0
+    n, differing = len(values), len(values) - int(counts.max())
+    assert differing < RARE  # else the bound does not apply
+    return float(special.betaincc(differing + 1, n - differing, 1 - threshold / commonest))

@@ -1,0 +1,103 @@
+"""What is read from TOML: typed, nothing unknown, and faults told by field, with the nearest known key.
+
+An unknown key is an error: a mistyped setting that is ignored changes a number unseen.
+"""
+
+import difflib
+import types
+from collections.abc import Sequence
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+__all__ = ["StrictModel", "faults"]
+
+
+class StrictModel(BaseModel):
+    """Fixed once read; no unknown key; no text where a number is meant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def faults(error: ValidationError, model: type[BaseModel], whole: str) -> str:
+    """All faults of one table as a sentence.
+
+    Args:
+        error: what pydantic found.
+        model: of the whole table.
+        whole: how a fault of the table itself is named ("the suite").
+    """
+    return "; ".join(_fault(detail, model, whole) for detail in error.errors())
+
+
+def _fault(detail: ErrorDetails, model: type[BaseModel], whole: str) -> str:
+    """One fault: the field's dotted name; for an unknown key the nearest one."""
+    location = list(detail["loc"])
+    field = _name(location, model) or whole
+    if detail["type"] == "extra_forbidden":
+        known = list(_at(model, location[:-1]).model_fields)
+        return f"unknown key {field!r}; {_nearest(str(location[-1]), known)}Known here: {', '.join(known)}"
+    if detail["type"] == "missing":
+        return f"{field} is missing; add it"
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        kinds = list(_tagged(_at(model, location)))
+        given = detail["input"].get("kind") if isinstance(detail["input"], dict) else detail["input"]
+        if given is None:
+            return f"{field}.kind is missing; it is one of {', '.join(kinds)}"
+        return f"{field}: unknown kind {given!r}; {_nearest(str(given), kinds)}Known: {', '.join(kinds)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    given = f" (given: {detail['input']!r})" if not isinstance(detail["input"], dict) else ""
+    return f"{field}: {message[0].lower() + message[1:]}{given}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def _name(location: list[int | str], model: type[BaseModel]) -> str:
+    """Dotted; without the kind that pydantic puts after the place of a table in a list of several kinds."""
+    parts: list[str] = []
+    for i, part in enumerate(location):
+        if part not in _tagged(_at(model, location[:i])):
+            parts.append(str(part))
+    return ".".join(parts)
+
+
+def _at(model: type[BaseModel], location: list[int | str]) -> Any:
+    """The type of what stands at a location; a model, a type, or a union of models."""
+    place: Any = model
+    for part in location:
+        tagged = _tagged(place)
+        if part in tagged:
+            place = tagged[str(part)]
+        elif isinstance(part, int):
+            place = _bare(get_args(place)[0])
+        elif isinstance(place, type) and issubclass(place, BaseModel) and part in place.model_fields:
+            place = _bare(place.model_fields[part].annotation)
+        else:
+            return place
+    return place
+
+
+def _bare(annotation: Any) -> Any:
+    """Without `Annotated`, and without the None of an optional field."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return _bare(kinds[0]) if len(kinds) == 1 else annotation
+    return annotation
+
+
+def _tagged(place: Any) -> dict[str, Any]:
+    """Kind -> model of a union of models that are told apart by their `kind`; empty for anything else."""
+    if get_origin(place) not in (Union, types.UnionType):
+        return {}
+    found: dict[str, Any] = {}
+    for member in get_args(place):
+        fields = member.model_fields if isinstance(member, type) and issubclass(member, BaseModel) else {}
+        if "kind" in fields:
+            found |= dict.fromkeys(get_args(fields["kind"].annotation), member)
+    return found
