@@ -1,10 +1,14 @@
 """What a reader of a verdict must know besides: contradictions, thin evidence, dependent judges."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from prefbench.bench.agreement_block import family_sentences
+from prefbench.bench.electorate.caveats import reward_hacking, trained_against, weightless_voters
+from prefbench.bench.electorate.warning_text import Found, by_pair, percent, warning
 from prefbench.bench.tally.win_rate import RARE
+from prefbench.bench.training_groups import training_groups
 from prefbench.bench.verdict import MAJORITY, interval_text, outcome
 
 __all__ = ["find_warnings"]
@@ -12,10 +16,9 @@ __all__ = ["find_warnings"]
 FEW_PROMPTS = 100
 """Below this a win rate's 95 % half-width near 50 % exceeds 9.8 points (one pair a prompt, no ties)."""
 MANY_TIES = 0.30
+EXPLORED_ALPHA = 0.05
 EFFECTIVE_SHARE = 0.5
 """Voters that are worth less than this share of their number call for a word."""
-
-Found = Iterator[dict[str, Any]]
 
 
 def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -26,14 +29,17 @@ def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     whole = [entry for entry in results["comparisons"] if entry["slice"] == "all"]
     finders = (
-        _reward_hacking,
+        reward_hacking,
         _head_to_head,
         _cycles,
         _same_pictures,
+        trained_against,
         _left_out,
         _one_training_seed,
         _few_prompts,
         _electorate,
+        _families,
+        weightless_voters,
         _many_ties,
         _exact_intervals,
         _table,
@@ -41,45 +47,9 @@ def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [warning for find in finders for warning in find(results, whole)]
 
 
-def _warning(kind: str, text: str, checkpoints: list[str]) -> dict[str, Any]:
-    return {"kind": kind, "text": text, "checkpoints": checkpoints}
-
-
-def _of(whole: list[dict[str, Any]], scorer: str) -> dict[tuple[str, str], dict[str, Any]]:
-    return {(entry["a"], entry["b"]): entry for entry in whole if entry["scorer"] == scorer}
-
-
-def _percent(entry: Mapping[str, Any], turned: bool) -> str:
-    """Win rate and interval, seen from `b` where `turned`."""
-    rate, ci95 = entry["win_rate"], entry["ci95"]
-    if turned:
-        rate, ci95 = 1 - rate, None if ci95 is None else [1 - ci95[1], 1 - ci95[0]]
-    return f"{100 * rate:.1f} % {interval_text(ci95)}"
-
-
-def _reward_hacking(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
-    """The vote and a held-out scorer exclude 50 % on opposite sides."""
-    held_out = results["suite"]["electorate"]["held_out"]
-    for (a, b), vote in _of(whole, MAJORITY).items():
-        for scorer in held_out:
-            other = _of(whole, scorer)[a, b]
-            sides = {outcome(vote["ci95"]), outcome(other["ci95"])}
-            if sides != {"better", "worse"}:
-                continue
-            turned = outcome(vote["ci95"]) == "worse"
-            winner, loser = (b, a) if turned else (a, b)
-            yield _warning(
-                "reward_hacking",
-                f"{winner} wins the vote against {loser} ({_percent(vote, turned)}) but loses by the "
-                f"held-out {scorer} ({_percent(other, turned)}): the voters may have been gamed (reward "
-                "hacking). Look at the pictures before believing the vote.",
-                [winner, loser],
-            )
-
-
 def _head_to_head(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
     """More wins against the baseline, yet beaten in the direct comparison."""
-    votes = _of(whole, MAJORITY)
+    votes = by_pair(whole, MAJORITY)
     baseline = next(iter(results["checkpoints"]))
     against = {a: entry["win_rate"] for (a, b), entry in votes.items() if b == baseline}
     against |= {b: 1 - entry["win_rate"] for (a, b), entry in votes.items() if a == baseline}
@@ -89,11 +59,11 @@ def _head_to_head(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fo
         turned = outcome(entry["ci95"]) == "worse"
         winner, loser = (b, a) if turned else (a, b)
         if against[loser] > against[winner]:
-            yield _warning(
+            yield warning(
                 "head_to_head",
                 f"{loser} wins more often against {baseline} ({100 * against[loser]:.1f} %) than {winner} "
                 f"does ({100 * against[winner]:.1f} %), yet loses to it head to head: {winner} wins "
-                f"{_percent(entry, turned)}.",
+                f"{percent(entry, turned)}.",
                 [winner, loser],
             )
 
@@ -103,7 +73,7 @@ def _cycles(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
     ranking = results["ranking"]
     for circle in ranking["cycles"]["proven"] if ranking else ():
         wins = ", ".join(f"{a} beats {b}" for a, b in zip(circle, [*circle[1:], circle[0]], strict=True))
-        yield _warning(
+        yield warning(
             "cycle",
             f"A circle: {wins}, and each of these intervals leaves out 50 %. No order of them is true; their ranks are by the "
             "win rate against the average opponent. Compare the two that matter head to head.",
@@ -119,7 +89,7 @@ def _same_pictures(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> F
             alike.setdefault(info["pixels"], []).append(name)
     for names in alike.values():
         if len(names) > 1:
-            yield _warning(
+            yield warning(
                 "same_pictures",
                 f"{', '.join(names[:-1])} and {names[-1]} have the same pictures, pixel for pixel: they are one checkpoint "
                 "under different names, or what was trained did not change. Nothing can be learnt from comparing them.",
@@ -135,7 +105,7 @@ def _left_out(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
             f"{checkpoint}: {', '.join(f'{count} by {scorer}' for scorer, count in scorers.items())}"
             for checkpoint, scorers in left_out["missing"].items()
         )
-        yield _warning(
+        yield warning(
             "left_out",
             f"{left_out['samples']} of {left_out['of']} samples are left out for all checkpoints, because a score is missing "
             f"({told}). If images that fail are not like the others, the win rates are not those of all prompts.",
@@ -145,17 +115,20 @@ def _left_out(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
 
 def _one_training_seed(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
     """A method that stands for itself with one training run: the verdict is about the checkpoint."""
-    seeds: dict[tuple[str, ...], set[Any]] = {}
-    named: dict[tuple[str, ...], list[str]] = {}
-    for name, info in results["checkpoints"].items():
-        training = info.get("training")
-        if training:
-            method = tuple(str(training.get(key)) for key in ("method", "recipe", "lora_rank"))
-            seeds.setdefault(method, set()).add(training.get("seed"))
-            named.setdefault(method, []).append(name)
-    single = [name for method, names in named.items() if len(seeds[method]) == 1 for name in names]
+    methods = results.get("methods")
+    several = (
+        {name for group in methods["groups"].values() if len(group) > 1 for name in group}
+        if methods
+        else set()
+    )
+    single = [
+        name
+        for group in training_groups(results["checkpoints"])
+        for name in group.checkpoints
+        if len(group.checkpoints) == 1 and name not in several
+    ]
     if single:
-        yield _warning(
+        yield warning(
             "one_training_seed",
             f"{', '.join(single)}: one training seed for each method. The verdicts are about these "
             "checkpoints, not about the methods: the intervals hold the spread over prompts and not the "
@@ -168,7 +141,7 @@ def _few_prompts(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fou
     n = results["suite"]["distinct_prompts"]
     if n < FEW_PROMPTS:
         half = 100 * 1.96 * math.sqrt(0.25 / n)
-        yield _warning(
+        yield warning(
             "few_prompts",
             f"{n} distinct prompt{'s' if n > 1 else ''}: a win rate near 50 % is known to about "
             f"±{min(half, 50):.0f} points (one pair a prompt, no ties). More seeds of the same prompts do "
@@ -181,28 +154,34 @@ def _electorate(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Foun
     voters = results["suite"]["electorate"]["voters"]
     k, worth = len(voters), results["agreement"]["effective_voters"]
     if k == 1:
-        yield _warning("one_voter", f"One scorer votes: the vote is {voters[0]} and no second opinion.", [])
+        yield warning("one_voter", f"One scorer votes: the vote is {voters[0]} and no second opinion.", [])
     elif k % 2 == 0:
-        yield _warning(
+        yield warning(
             "even_electorate",
             f"{k} voters are an even number: {results['suite']['electorate']['tie_rule']}.",
             [],
         )
-    blind = [name for name in voters if results["scorers"][name]["prompt_blind"]]
+    blind = [name for name in voters if name in results["agreement"]["prompt_blind"]]
     if blind:
-        yield _warning(
+        yield warning(
             "prompt_blind_voter",
             f"{', '.join(blind)} {'vote' if len(blind) > 1 else 'votes'} without seeing the prompt, on "
             "looks alone: a picture of something else can win.",
             [],
         )
     if k > 1 and worth is not None and worth < EFFECTIVE_SHARE * k:
-        yield _warning(
+        yield warning(
             "dependent_voters",
             f"{k} voters are worth about {worth:.1f} independent ones (mean correlation of their votes "
             f"{results['agreement']['mean_vote_correlation']:.2f}): unanimity among them is weak evidence.",
             [],
         )
+
+
+def _families(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
+    """Voters that were made from one pretrained network."""
+    for text in family_sentences(results["agreement"], results["suite"]["electorate"]["voters"]):
+        yield warning("same_backbone", text, [])
 
 
 def _many_ties(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
@@ -223,7 +202,7 @@ def _many_ties(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found
             else ""
         )
         who = ", ".join("the vote" if scorer == MAJORITY else scorer for scorer in scorers)
-        yield _warning(
+        yield warning(
             "many_ties",
             f"{who[0].upper() + who[1:] if scorers[0] == MAJORITY else who} {'tie' if len(scorers) > 1 else 'ties'} on "
             f"{share} % of pairs ({a} against {b}{more}): ties count half and pull a win rate towards 50 %.",
@@ -236,7 +215,7 @@ def _exact_intervals(results: Mapping[str, Any], whole: list[dict[str, Any]]) ->
     found = [e for e in whole if e["scorer"] == MAJORITY and e["ci_method"] == "exact"]
     if found:
         which = ", ".join(f"{e['a']} over {e['b']} {interval_text(e['ci95'])}" for e in found)
-        yield _warning(
+        yield warning(
             "exact_interval",
             f"Fewer than {RARE} prompts differ from the commonest result, where resampling sees too little spread: {which} "
             f"{'is' if len(found) == 1 else 'are'} a wider bound, exact for the share of prompts that could differ.",
@@ -247,16 +226,19 @@ def _exact_intervals(results: Mapping[str, Any], whole: list[dict[str, Any]]) ->
 def _table(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
     low, high = results["suite"]["seeds_per_prompt"]
     if low < high:
-        yield _warning(
+        yield warning(
             "unequal_seeds",
             f"Prompts have {low} to {high} seeds: win rates are means over pairs, so prompts with more "
             "seeds weigh more.",
             [],
         )
-    if any(entry["slice"] != "all" for entry in results["comparisons"]):
-        yield _warning(
+    explored = [e for e in results["comparisons"] if e["slice"] != "all" and not e["planned"]]
+    if explored:
+        left = sum(entry["p_adjusted"] < EXPLORED_ALPHA for entry in explored)
+        yield warning(
             "exploratory_slices",
-            "Slices are exploratory: their intervals are not corrected for looking at many of them, so "
-            "about one in twenty leaves out the truth.",
+            f"{len(explored)} comparisons on slices were not planned. Their intervals are not corrected for looking at so "
+            "many of them, and about one in twenty leaves out the truth. By p-values that are (Benjamini-Hochberg over all "
+            f"that was not planned), {left} stay{'s' if left == 1 else ''} below {EXPLORED_ALPHA}.",
             [],
         )

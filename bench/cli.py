@@ -4,18 +4,24 @@ import errno
 import importlib.metadata
 import os
 import sys
+import traceback
 import warnings
 from typing import Annotated, NoReturn
 
 import typer
 
+from prefbench.bench.commands.baseline import baseline_app
 from prefbench.bench.commands.bench import bench_command
 from prefbench.bench.commands.compare import compare_command
 from prefbench.bench.commands.demo import demo_command
 from prefbench.bench.commands.doctor import doctor_command
+from prefbench.bench.commands.gate import gate_command
+from prefbench.bench.commands.history import history_command
+from prefbench.bench.commands.import_votes import import_votes_command
 from prefbench.bench.commands.judges import judges_command
 from prefbench.bench.commands.label import label_command
 from prefbench.bench.commands.listing import list_command
+from prefbench.bench.commands.noise import noise_command
 from prefbench.bench.commands.plan import plan_command
 from prefbench.bench.commands.report import report_command
 from prefbench.bench.commands.reproduce import reproduce_command
@@ -43,6 +49,9 @@ REFUSED = frozenset(
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+BUG = 70
+"""Exit code of an error that is nobody's input: EX_SOFTWARE of sysexits.h."""
 
 app = typer.Typer(
     name="prefbench",
@@ -78,8 +87,13 @@ app.command("label", context_settings=dict(ANY_SETTING))(label_command)
 app.command("select", context_settings=dict(ANY_SETTING))(select_command)
 app.command("bench")(bench_command)
 app.command("score")(score_command)
+app.command("noise")(noise_command)
 app.command("judges")(judges_command)
+app.command("import-votes")(import_votes_command)
 app.command("compare")(compare_command)
+app.add_typer(baseline_app, name="baseline")
+app.command("history")(history_command)
+app.command("gate")(gate_command)
 app.command("plan")(plan_command)
 app.command("report")(report_command)
 app.command("reproduce")(reproduce_command)
@@ -88,7 +102,20 @@ app.command("doctor")(doctor_command)
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 2 bad input or usage, 130 interrupted; others are bugs, with their traceback."""
+    """Entry point.
+
+    Exit codes: 0 done or pass, 1 gate failed, 2 bad input or usage, 3 gate inconclusive, 70 a bug (with its traceback; not
+    Python's own 1, because a gate that crashed has not failed a release), 130 interrupted.
+    """
+    try:
+        _run()
+    except Exception as error:
+        traceback.print_exc()
+        sys.exit(error.exit_code if isinstance(error, PrefbenchError) else BUG)
+
+
+def _run() -> None:
+    """Every error of the user's as one paragraph, with its exit code; with --debug it is raised."""
     # Advice of the libraries to their own developers; an error of theirs still raises.
     warnings.filterwarnings("ignore", category=FutureWarning)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

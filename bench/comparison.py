@@ -1,12 +1,13 @@
 """Checkpoints of a scores table made anywhere -> verdict, results.json, scores.parquet, report.html."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from prefbench.bench import atomic
+from prefbench.bench.electorate.options import VotingOptions
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.gaps import Incomplete, drop_incomplete
 from prefbench.bench.out_folder import check_out
@@ -14,8 +15,12 @@ from prefbench.bench.registry import unknown_name
 from prefbench.bench.results import summarise
 from prefbench.bench.results_file import read_results
 from prefbench.bench.scores_table import check_complete, read_scores, write_scores
+from prefbench.bench.tally.win_rate import Interval
 
 __all__ = ["WRITTEN", "choose_electorate", "compare_all", "compare_scores"]
+
+EXACT = VotingOptions()
+"""Exact ties, an even split is a tie, nobody was trained against."""
 
 WRITTEN = ("report.html", "results.json", "scores.parquet")
 
@@ -31,6 +36,10 @@ def compare_scores(
     resamples: int = 10_000,
     seed: int = 0,
     incomplete: Incomplete = "refuse",
+    interval: Interval = "percentile",
+    planned_slices: Sequence[str] = (),
+    definitions: bool = False,
+    voting: VotingOptions = EXACT,
 ) -> dict[str, Any]:
     """Compare checkpoint `a` with `b` and write the folder `out`, whole or not at all.
 
@@ -44,6 +53,10 @@ def compare_scores(
         resamples: bootstrap samples.
         seed: of the bootstrap.
         incomplete: what is done with a (prompt, seed) that lacks a score: "drop" leaves it out for both, and counts it.
+        interval: which bootstrap interval: "percentile" or "bca".
+        planned_slices: slices on which the vote was planned before the scores were seen.
+        definitions: also give the shares by the definitions of papers.
+        voting: tie rule and tolerances, what the checkpoints were trained against, accuracies of the voters.
 
     Returns:
         The results, as they stand in results.json.
@@ -70,6 +83,10 @@ def compare_scores(
         resamples=resamples,
         seed=seed,
         incomplete=incomplete,
+        interval=interval,
+        planned_slices=planned_slices,
+        definitions=definitions,
+        voting=voting,
     )
 
 
@@ -80,9 +97,14 @@ def compare_all(
     baseline: str | None = None,
     voters: Sequence[str] = (),
     held_out: Sequence[str] = (),
+    methods: Mapping[str, Sequence[str]] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
     incomplete: Incomplete = "refuse",
+    interval: Interval = "percentile",
+    planned_slices: Sequence[str] = (),
+    definitions: bool = False,
+    voting: VotingOptions = EXACT,
 ) -> dict[str, Any]:
     """Compare every two checkpoints of a table, rank them, and write the folder `out`, whole or not at all.
 
@@ -92,9 +114,14 @@ def compare_all(
         baseline: the checkpoint that verdicts are against; None for the first of the table.
         voters: as in `compare_scores`, as are the other arguments, what is returned and raised.
         held_out: scorers that are reported and do not vote.
+        methods: method -> the checkpoints that are its trainings, which differ in their seed alone.
         resamples: bootstrap samples.
         seed: of the bootstrap.
         incomplete: what is done with a (prompt, seed) that lacks a score.
+        interval: which bootstrap interval.
+        planned_slices: slices on which the vote against the baseline was planned.
+        definitions: also give the shares by the definitions of papers.
+        voting: tie rule and tolerances, what the checkpoints were trained against, accuracies of the voters.
     """
     check_output_folder(out)
     frame = read_scores(scores)
@@ -111,9 +138,14 @@ def compare_all(
         str(scores),
         voters=voters,
         held_out=held_out,
+        methods=methods,
         resamples=resamples,
         seed=seed,
         incomplete=incomplete,
+        interval=interval,
+        planned_slices=planned_slices,
+        definitions=definitions,
+        voting=voting,
     )
 
 
@@ -125,9 +157,14 @@ def _compare(
     *,
     voters: Sequence[str],
     held_out: Sequence[str],
+    methods: Mapping[str, Sequence[str]] | None = None,
     resamples: int,
     seed: int,
     incomplete: Incomplete,
+    interval: Interval,
+    planned_slices: Sequence[str],
+    definitions: bool,
+    voting: VotingOptions,
 ) -> dict[str, Any]:
     """Every two of `checkpoints`, baseline first; others of the table only tell which samples there should be."""
     from prefbench.reports.html import write_report
@@ -143,9 +180,16 @@ def _compare(
         frame,
         electorate=electorate,
         checkpoints=checkpoints,
+        methods=methods,
         left_out=left_out,
         resamples=resamples,
         seed=seed,
+        interval=interval,
+        planned_slices=planned_slices,
+        definitions=definitions,
+        rules=voting.rules(
+            [*electorate["voters"], *electorate["held_out"]], list(whole["checkpoint"].unique())
+        ),
     )
     with atomic.new_folder(out) as folder:
         atomic.write_json(folder / "results.json", results)

@@ -1,24 +1,52 @@
-"""The "comparisons" of results.json: every two checkpoints by the vote and by each scorer, in every slice."""
+"""The "comparisons" of results.json: every two checkpoints by the vote and by each scorer, in every slice.
 
-import hashlib
-from collections.abc import Collection
+**Planned** is what was named before the numbers were seen: the vote on all prompts against the baseline always, and the vote
+against the baseline on the slices of `planned_slices`. All else is exploration: single scorers, other slices, head to head.
+`p_adjusted` is `p_value` (the sign test) adjusted within its family: Holm over the planned, Benjamini-Hochberg over
+the rest. A scorer is not planned even on all prompts: the verdict goes by the vote, and K scorers beside it are K more
+chances to find something.
+"""
+
+import os
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from prefbench.bench.exceptions import DataError
 from prefbench.bench.paired_samples import Ballots, PairedSamples, slices_of
-from prefbench.bench.tally.win_rate import RARE, MeanDifference, WinRate, tally
+from prefbench.bench.registry import unknown_name
+from prefbench.bench.resamples import stream
+from prefbench.bench.tally.multiplicity import benjamini_hochberg, holm
+from prefbench.bench.tally.permutation import ENUMERATED
+from prefbench.bench.tally.win_rate import RARE, Interval, MeanDifference, WinRate, tally
 from prefbench.bench.verdict import MAJORITY
 
-__all__ = ["METHOD", "comparison_entries"]
+__all__ = ["TESTS", "comparison_entries", "method_text"]
 
-METHOD = (
-    "95 % percentile bootstrap over distinct prompt texts, all seeds, scorers and votes of a prompt drawn "
-    f"together; where fewer than {RARE} prompts differ from the commonest outcome, a bound from the exact "
-    "Clopper-Pearson limit over prompts; none for a single prompt. p-values are those of an exact two-sided "
-    "sign test on prompts, evenly split prompts left out."
+TESTS = (
+    "p_value: exact two-sided sign test on prompts. permutation_p_value: the signs of whole prompts flipped; for the vote the "
+    f"mean vote, exact; for a scorer its mean difference, exact up to {ENUMERATED} prompts, beyond as many random flips as "
+    "there are resamples, (b + 1) / (m + 1). effect_size: mean over prompts of the mean difference over its standard deviation "
+    "(Cohen's d_z on prompts). p_adjusted: of p_value, Holm over the planned comparisons, Benjamini-Hochberg over all others."
 )
+
+SLICES_AT_ONCE = 4
+"""Each takes 100 MB or more where there are a million images."""
+
+
+def method_text(interval: Interval) -> str:
+    """How intervals and p-values are made, in the words of results.json."""
+    kind = "percentile" if interval == "percentile" else "bias-corrected and accelerated (BCa)"
+    return (
+        f"95 % {kind} bootstrap over distinct prompt texts, all seeds, scorers and votes of a prompt drawn "
+        f"together; where fewer than {RARE} prompts differ from the commonest outcome, a bound from the exact "
+        "Clopper-Pearson limit over prompts; none for a single prompt. p-values are those of an exact two-sided "
+        "sign test on prompts, evenly split prompts left out."
+    )
 
 
 def comparison_entries(
@@ -27,31 +55,62 @@ def comparison_entries(
     untruncated: Collection[str] | None,
     resamples: int,
     seed: int,
+    *,
+    interval: Interval = "percentile",
+    planned_slices: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The "comparisons" of results.json: all prompts first, then every slice.
 
     Args:
-        samples: the scores.
+        samples: the scores; the first checkpoint is the baseline.
         ballots: what every scorer votes on every comparison.
         untruncated: texts of the prompts that every voter reads to the end; None where it is not known.
         resamples: bootstrap samples.
         seed: of the bootstrap; each slice has its own stream.
+        interval: which bootstrap interval.
+        planned_slices: slices on which the vote against the baseline was planned.
+
+    Raises:
+        UsageError: a planned slice that the table does not have.
+        DataError: the tie rule leaves the vote no pair.
     """
     slices = {"all": np.ones(len(samples.about), dtype=bool)} | slices_of(samples.about, untruncated or ())
-    return [
-        entry
-        for name, rows in slices.items()
-        for entry in _compare(samples, ballots, name, rows, resamples, seed)
-    ]
+    for name in planned_slices:
+        if name not in slices:
+            raise unknown_name("slice", name, list(slices))
+    # Numbers in the order of the texts: a slice then sorts numbers, and its draws stay what they were.
+    prompts = pd.factorize(samples.about["prompt"], sort=True)[0]
+
+    def of_slice(name: str) -> list[dict[str, Any]]:
+        return _compare(samples, ballots, prompts, name, slices[name], resamples, seed, interval)
+
+    # Slices have streams of their own, and numpy's work on one leaves other cores free.
+    with ThreadPoolExecutor(max_workers=min(SLICES_AT_ONCE, os.cpu_count() or 1)) as pool:
+        entries = [entry for found in pool.map(of_slice, slices) for entry in found]
+    _adjust(entries, samples.checkpoints[0], {"all", *planned_slices})
+    return entries
+
+
+def _adjust(entries: list[dict[str, Any]], baseline: str, slices: Collection[str]) -> None:
+    """Say which comparisons were planned, and adjust the p-values of these and of the others."""
+    for entry in entries:
+        against = baseline in (entry["a"], entry["b"])
+        entry["planned"] = entry["scorer"] == MAJORITY and entry["slice"] in slices and against
+    for planned, adjusted in ((True, holm), (False, benjamini_hochberg)):
+        family = [entry for entry in entries if entry["planned"] == planned]
+        for entry, p in zip(family, adjusted([entry["p_value"] for entry in family]), strict=True):
+            entry["p_adjusted"] = float(p)
 
 
 def _compare(
     samples: PairedSamples,
     ballots: Ballots,
+    prompts: npt.NDArray[np.int64],
     name: str,
     rows: npt.NDArray[np.bool_],
     resamples: int,
     seed: int,
+    interval: Interval,
 ) -> list[dict[str, Any]]:
     """Every comparison by the vote and by each scorer, within one slice."""
     place = {checkpoint: i for i, checkpoint in enumerate(samples.checkpoints)}
@@ -61,19 +120,46 @@ def _compare(
         for column in (vote[rows], *cast[:, rows])
     ]
     gaps = [samples.scores[place[a]][rows] - samples.scores[place[b]][rows] for a, b in ballots.pairs]
-    digest = hashlib.sha256(name.encode()).digest()
     rates, differences = tally(
         np.stack(columns, axis=1),
         np.concatenate(gaps, axis=1),
-        samples.about["prompt"].to_numpy(dtype=object)[rows],
+        prompts[rows],
         resamples=resamples,
-        rng=np.random.default_rng([seed, int.from_bytes(digest[:8], "big")]),
+        rng=stream(seed, name),
+        interval=interval,
     )
     entries, rate, difference = [], iter(rates), iter(differences)
-    for a, b in ballots.pairs:
-        entries.append(_entry(a, b, MAJORITY, name, next(rate), None))
+    for i, (a, b) in enumerate(ballots.pairs):
+        vote: WinRate | None = next(rate)
+        kept = rows & ballots.counted[i]
+        if kept.sum() < rows.sum():
+            vote = _counted(ballots.vote[i][kept], prompts[kept], resamples, stream(seed, name), interval)
+        if vote is not None:
+            voters = [samples.scorers[k] for k in ballots.electorates[i]]
+            left_out = int((~ballots.counted[i][rows]).sum())
+            entries.append(
+                _entry(a, b, MAJORITY, name, vote, None) | {"voters": voters, "abstained": left_out}
+            )
+        elif name == "all":
+            raise DataError(
+                f"On every pair of {a} and {b} the voters split evenly or all tie, and the tie rule leaves such pairs out: there "
+                'is no vote. Choose the tie rule "tie", or an odd number of voters.'
+            )
         entries += [_entry(a, b, scorer, name, next(rate), next(difference)) for scorer in samples.scorers]
     return entries
+
+
+def _counted(
+    vote: npt.NDArray[np.int8],
+    prompts: npt.NDArray[np.int64],
+    resamples: int,
+    rng: np.random.Generator,
+    interval: Interval,
+) -> WinRate | None:
+    """The vote over the pairs that its tie rule counts; None where it counts none, and the slice has no vote."""
+    if not len(vote):
+        return None
+    return tally(vote[:, None], None, prompts, resamples=resamples, rng=rng, interval=interval)[0][0]
 
 
 def _entry(
@@ -94,5 +180,7 @@ def _entry(
         "ci_method": rate.ci_method,
         "mean_difference": None if gap is None else gap.mean,
         "mean_difference_ci95": None if gap is None or gap.ci95 is None else list(gap.ci95),
+        "effect_size": None if gap is None else gap.effect_size,
         "p_value": rate.p_value,
+        "permutation_p_value": rate.permutation_p_value if gap is None else gap.permutation_p_value,
     }

@@ -1,8 +1,11 @@
 """Which device to compute on."""
 
+import os
+import platform
+
 from prefbench.bench.exceptions import UsageError
 
-__all__ = ["release_memory", "resolve_device"]
+__all__ = ["hardware_name", "release_memory", "resolve_device"]
 
 
 def resolve_device(name: str) -> str:
@@ -41,3 +44,12 @@ def release_memory(device: str) -> None:
 
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def hardware_name(device: str) -> str:
+    """What computes: the GPU's model, or the kind of processor with the number of threads that are used."""
+    import torch
+
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(device))
+    return f"{platform.machine() or 'processor'}, {torch.get_num_threads()} of {os.cpu_count()} threads"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prefbench.bench.exceptions import UsageError
 
-__all__ = ["named_values"]
+__all__ = ["named_lists", "named_values"]
 
 
 def named_values(option: str, form: str, values: Sequence[str]) -> dict[str, str]:
@@ -24,3 +24,17 @@ def named_values(option: str, form: str, values: Sequence[str]) -> dict[str, str
             raise UsageError(f"{option} names {name!r} twice. Names must differ.")
         pairs[name] = value
     return pairs
+
+
+def named_lists(option: str, form: str, values: Sequence[str]) -> dict[str, list[str]]:
+    """`NAME=VALUE,VALUE,...` options as a dict, in order.
+
+    Raises:
+        UsageError: as `named_values`, or an empty value between commas.
+    """
+    lists = {}
+    for name, text in named_values(option, form, values).items():
+        lists[name] = [value.strip() for value in text.split(",")]
+        if not all(lists[name]):
+            raise UsageError(f"{option} {name}={text!r} has an empty name between commas. Write {form}.")
+    return lists

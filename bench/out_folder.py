@@ -1,12 +1,14 @@
-"""Whether an output folder can be written: asked before hours of work."""
+"""Whether an output folder can be written, and may be: asked before hours of work."""
 
 import contextlib
+import json
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from prefbench.bench.exceptions import UsageError
 
-__all__ = ["check_out"]
+__all__ = ["check_out", "check_own_folder"]
 
 
 def check_out(out: Path) -> None:
@@ -31,6 +33,39 @@ def check_out(out: Path) -> None:
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def check_own_folder(
+    out: Path, command: str, marker: str, keys: Collection[str], besides: Collection[str] = ()
+) -> None:
+    """Refuse a folder in which a command would replace what something else wrote.
+
+    Args:
+        out: folder to write, new or not.
+        command: that writes it, for the message.
+        marker: JSON file of an earlier call, by which the folder is known.
+        keys: that stand in the marker's dict.
+        besides: names that may be there without the marker: what a killed call leaves.
+
+    Raises:
+        UsageError: `out` cannot be written, or holds files and no marker.
+    """
+    check_out(out)
+    others = sorted(path.name for path in out.iterdir() if path.name not in besides) if out.is_dir() else []
+    if others and not _holds(out / marker, keys):
+        raise UsageError(
+            f"The folder {out} holds something that `prefbench {command}` did not write "
+            f"({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}). Give --out a new or empty folder, or one "
+            f"of an earlier `prefbench {command}`."
+        )
+
+
+def _holds(marker: Path, keys: Collection[str]) -> bool:
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and set(keys) <= set(found)
 
 
 def _what_it_is(path: Path) -> str | None:

@@ -10,13 +10,12 @@ from typing import Any
 import pandas as pd
 
 from prefbench.bench.exceptions import DataError, UsageError
-from prefbench.bench.paired_samples import arrange, cast_votes
+from prefbench.bench.paired_samples import Ballots, PairedSamples, arrange, ballots_of, cast_ballots
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.results_file import read_results
 from prefbench.bench.scores_table import check_complete, read_scores
 from prefbench.bench.tally.agreement import vote_correlation
 from prefbench.bench.tally.seed_correlation import SeedCorrelation, seed_correlation
-from prefbench.bench.tally.votes import majority
 
 __all__ = ["Pilot", "read_pilot"]
 
@@ -64,24 +63,24 @@ def read_pilot(path: Path, a: str = "", b: str = "") -> Pilot:
     known = list(dict.fromkeys(frame["checkpoint"]) if results is None else results["checkpoints"])
     a, b = _pair(a, b, known, path)
     frame = frame[frame["checkpoint"].isin([a, b])].reset_index(drop=True)
-    voters, lower = _voters(frame, results)
     _check_complete(frame, table)
-    samples = arrange(frame, [a, b], voters, [])
-    ballots = cast_votes(samples, [(a, b)], lower)[0]
-    vote = majority(ballots)
-    outcomes, texts = (1 + vote) / 2, samples.about["prompt"].to_numpy(dtype=object).astype(str)
+    samples, ballots = _cast(frame, results, a, b)
+    kept = ballots.counted[0]
+    vote, cast = ballots.vote[0][kept], ballots.cast[0][ballots.electorates[0]]
+    outcomes = (1 + vote) / 2
+    texts = samples.about["prompt"].to_numpy(dtype=object).astype(str)[kept]
     return Pilot(
         source=path,
         a=a,
         b=b,
         prompts=len(set(texts)),
         pairs=len(vote),
-        voters=len(voters),
+        voters=len(cast),
         win_rate=float(outcomes.mean()),
         tie_rate=float((vote == 0).mean()),
         seeds=seed_correlation(outcomes, texts),
-        scorer_tie_rate=float((ballots == 0).mean()),
-        vote_correlation=vote_correlation(ballots),
+        scorer_tie_rate=float((cast == 0).mean()),
+        vote_correlation=vote_correlation(cast),
     )
 
 
@@ -117,12 +116,14 @@ def _pair(a: str, b: str, known: list[str], path: Path) -> tuple[str, str]:
     return a, b
 
 
-def _voters(frame: pd.DataFrame, results: dict[str, Any] | None) -> tuple[list[str], set[str]]:
-    """Who votes, and whose lower score is the better one."""
+def _cast(
+    frame: pd.DataFrame, results: dict[str, Any] | None, a: str, b: str
+) -> tuple[PairedSamples, Ballots]:
+    """The votes as the pilot counted them: its electorate, tie rule, tolerances, and what was trained against."""
     if results is None:
-        return list(dict.fromkeys(frame["scorer"])), set()
-    lower = {name for name, info in results["scorers"].items() if info["direction"] == "lower"}
-    return list(results["suite"]["electorate"]["voters"]), lower
+        samples = arrange(frame, [a, b], list(dict.fromkeys(frame["scorer"])), [])
+        return samples, cast_ballots(samples, [(a, b)])
+    return ballots_of(results, frame, pairs=[(a, b)])
 
 
 def _check_complete(frame: pd.DataFrame, table: Path) -> None:

@@ -40,8 +40,14 @@ def silent(name: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 @contextmanager
-def shown_on(console: Console) -> Iterator[Stages]:
-    """Show every stage on `console`, finished ones above the current one."""
+def shown_on(console: Console, *, transient: bool = False) -> Iterator[Stages]:
+    """Show every stage on `console`, finished ones above the current one.
+
+    `transient` takes them away at the end; where that cannot be, in a file, nothing is shown.
+    """
+    if transient and not console.is_terminal:
+        yield silent
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -49,7 +55,7 @@ def shown_on(console: Console) -> Iterator[Stages]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    progress = Progress(*columns, console=console, expand=True)
+    progress = Progress(*columns, console=console, expand=True, transient=transient)
 
     @contextmanager
     def stage(name: str, total: int, unit: str) -> Iterator[Advance]:

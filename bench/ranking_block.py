@@ -1,6 +1,5 @@
 """The "ranking" of results.json: several checkpoints in one order, as far as there is one."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prefbench.bench.paired_samples import Ballots, PairedSamples
+from prefbench.bench.resamples import stream
 from prefbench.bench.tally.cycles import shortest_cycles
 from prefbench.bench.tally.ranking import Ranking, rank_checkpoints
 from prefbench.bench.verdict import MAJORITY, outcome
@@ -23,6 +23,8 @@ METHOD = (
     "for their number."
 )
 
+LEFT_OUT = "A pair that the tie rule leaves out of a vote counts half here: all checkpoints are ranked on the same pairs."
+
 
 def ranking_block(
     samples: PairedSamples,
@@ -31,7 +33,7 @@ def ranking_block(
     resamples: int,
     seed: int,
 ) -> dict[str, Any] | None:
-    """Rank the checkpoints by the majority vote on all prompts.
+    """Rank the checkpoints by the majority vote on all prompts; what the tie rule leaves out counts half (`LEFT_OUT`).
 
     Args:
         samples: the scores.
@@ -51,7 +53,7 @@ def ranking_block(
         [[names.index(a), names.index(b)] for a, b in ballots.pairs],
         samples.about["prompt"].to_numpy(dtype=object),
         resamples=resamples,
-        rng=np.random.default_rng([seed, int.from_bytes(hashlib.sha256(b"ranking").digest()[:8], "big")]),
+        rng=stream(seed, "ranking"),
     )
     order = np.argsort(found.rank, kind="stable")
     strengths = found.strengths
@@ -65,7 +67,7 @@ def ranking_block(
         "resamples_without_strengths": None if strengths is None else strengths.resamples_without,
         "largest_misfit": _largest_misfit(found, names),
         "cycles": _cycles(names, comparisons),
-        "method": METHOD,
+        "method": METHOD if ballots.counted.all() else f"{METHOD} {LEFT_OUT}",
     }
 
 

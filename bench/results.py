@@ -13,15 +13,21 @@ import pandas as pd
 
 from prefbench.bench.agreement_block import agreement_block
 from prefbench.bench.caveats import find_warnings
-from prefbench.bench.comparison_entries import METHOD, comparison_entries
+from prefbench.bench.comparison_entries import TESTS, comparison_entries, method_text
+from prefbench.bench.definitions_block import definitions_block
+from prefbench.bench.electorate.rules import VotingRules, check_rules
+from prefbench.bench.electorate.trained_against import refuse_without_voters, resolve
 from prefbench.bench.exceptions import UsageError
-from prefbench.bench.paired_samples import Ballots, PairedSamples, arrange, cast_votes
+from prefbench.bench.methods_block import groups_of, methods_block
+from prefbench.bench.paired_samples import PairedSamples, arrange, cast_ballots
 from prefbench.bench.ranking_block import ranking_block
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import check_resamples
 from prefbench.bench.results_file import SCHEMA
-from prefbench.bench.tally.votes import TIE_RULE
+from prefbench.bench.tally.votes import TIE_RULES
+from prefbench.bench.tally.win_rate import Interval
 from prefbench.bench.verdict import MAJORITY, give_verdicts
+from prefbench.bench.votes_block import votes_block
 
 __all__ = ["summarise"]
 
@@ -31,6 +37,7 @@ SCORER_FIELDS = (
     "licence",
     "scale",
     "prompt_blind",
+    "backbone",
     "trained_on",
     "token_limit",
     "truncated",
@@ -44,12 +51,17 @@ def summarise(
     electorate: Mapping[str, Sequence[str]],
     checkpoints: Mapping[str, Mapping[str, Any]] | Sequence[str],
     pairs: Sequence[tuple[str, str]] | None = None,
+    rules: VotingRules = VotingRules(),  # noqa: B008 - frozen
     suite: Mapping[str, Any] | None = None,
     scorers: Mapping[str, Mapping[str, Any]] | None = None,
     untruncated: Collection[str] | None = None,
     left_out: Mapping[str, Any] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
+    interval: Interval = "percentile",
+    planned_slices: Sequence[str] = (),
+    definitions: bool = False,
+    methods: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Compare checkpoints by every scorer and by the majority vote.
 
@@ -61,6 +73,8 @@ def summarise(
             baseline.
         pairs: (a, b) to compare, a over b; None for every unordered pair, the later checkpoint over the
             earlier.
+        rules: how votes are cast and counted. Where it does not say what a checkpoint was trained against, its
+            "training" does.
         suite: what was run, for the "suite" block; its electorate is replaced by the one above.
         scorers: name -> scorer info. "direction" "lower" turns a scorer round; without info, higher is
             better.
@@ -69,35 +83,63 @@ def summarise(
         left_out: from `gaps.drop_incomplete`: samples that are in no comparison.
         resamples: bootstrap samples, at least 1000.
         seed: of the bootstrap, at least 0. Each slice has its own stream: adding one does not change another.
+        interval: which bootstrap interval: "percentile" or "bca".
+        planned_slices: slices on which the vote against the baseline was planned before the scores were seen; on all
+            prompts it always is.
+        definitions: also give the shares by the definitions of papers.
+        methods: method -> its trainings among the checkpoints; None to go by the training records.
 
     Returns:
         The dict that results.json holds.
 
     Raises:
-        DataError: a score is missing for a checkpoint.
-        UsageError: a name that the table lacks, a scorer without a role, too few checkpoints or resamples.
+        DataError: a score is missing for a checkpoint, or the tie rule leaves every pair of a vote out.
+        UsageError: a name that the table lacks, a scorer without a role, too few checkpoints or resamples, rules that
+            do not fit, a comparison without a voter.
     """
     names = list(checkpoints)
     roles = _roles(electorate)
     chosen = [(a, b) for b, a in combinations(names, 2)] if pairs is None else [(a, b) for a, b in pairs]
     _check_request(scores, names, chosen, roles, resamples, seed)
+    check_rules(rules, roles)
+    entries = _checkpoint_infos(checkpoints, rules, list(roles))
+    against = {name: info["trained_against"] for name, info in entries.items()}
+    refuse_without_voters(chosen, list(electorate["voters"]), list(electorate.get("held_out", ())), against)
+    groups = groups_of(entries, methods)
     infos = _scorer_infos(list(roles), roles, scorers or {})
     samples = arrange(scores, names, list(electorate["voters"]), list(electorate.get("held_out", ())))
     lower = {name for name, info in infos.items() if info["direction"] == "lower"}
-    ballots = Ballots(chosen, cast_votes(samples, chosen, lower), samples.voters)
+    ballots = cast_ballots(
+        samples,
+        chosen,
+        lower=lower,
+        tie_rule=rules.tie_rule,
+        tolerance=rules.tie_tolerance,
+        trained_against=against,
+    )
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "prefbench": version("prefbench"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "suite": _suite(suite, samples, roles) | {"left_out": None if left_out is None else dict(left_out)},
-        "checkpoints": _checkpoint_infos(checkpoints),
+        "suite": _suite(suite, samples, roles, rules)
+        | {"planned_slices": list(planned_slices), "left_out": dict(left_out) if left_out else None},
+        "checkpoints": entries,
         "scorers": infos,
         "means": _means(samples),
-        "comparisons": comparison_entries(samples, ballots, untruncated, resamples, seed),
-        "agreement": agreement_block(ballots, samples),
-        "intervals": {"method": METHOD, "resamples": resamples, "seed": seed},
+        "comparisons": comparison_entries(
+            samples, ballots, untruncated, resamples, seed, interval=interval, planned_slices=planned_slices
+        ),
+        "agreement": agreement_block(ballots, samples, infos),
+        "intervals": {"method": method_text(interval), "tests": TESTS}
+        | {"interval": interval, "resamples": resamples, "seed": seed},
     }
+    worth = results["agreement"]["effective_voters"]
+    results["votes"] = votes_block(
+        samples, ballots, results["comparisons"], rules.accuracies, worth, resamples, seed, interval
+    )
+    results["methods"] = methods_block(samples, ballots, groups, resamples, seed, interval=interval)
     results["ranking"] = ranking_block(samples, ballots, results["comparisons"], resamples, seed)
+    results["definitions"] = definitions_block(samples, ballots, lower) if definitions else None
     results["warnings"] = find_warnings(results)
     results["verdicts"] = give_verdicts(results)
     return results
@@ -176,11 +218,14 @@ def _scorer_infos(
     return infos
 
 
-def _checkpoint_infos(given: Mapping[str, Mapping[str, Any]] | Sequence[str]) -> dict[str, dict[str, Any]]:
-    empty = dict.fromkeys(("spec", "kind", "identity", "training"))
-    if isinstance(given, Mapping):
-        return {name: empty | dict(info) for name, info in given.items()}
-    return {name: dict(empty) for name in given}
+def _checkpoint_infos(
+    given: Mapping[str, Mapping[str, Any]] | Sequence[str], rules: VotingRules, scorers: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    empty: dict[str, Any] = dict.fromkeys(("spec", "kind", "identity", "training"))
+    infos = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, empty)
+    trainings = {name: info.get("training") for name, info in infos.items()}
+    against = resolve(trainings, rules.trained_against, scorers)
+    return {name: empty | dict(info) | {"trained_against": against[name]} for name, info in infos.items()}
 
 
 def _means(samples: PairedSamples) -> dict[str, dict[str, float]]:
@@ -191,7 +236,9 @@ def _means(samples: PairedSamples) -> dict[str, dict[str, float]]:
     }
 
 
-def _suite(given: Mapping[str, Any] | None, samples: PairedSamples, roles: dict[str, str]) -> dict[str, Any]:
+def _suite(
+    given: Mapping[str, Any] | None, samples: PairedSamples, roles: dict[str, str], rules: VotingRules
+) -> dict[str, Any]:
     seeds = sorted(map(int, samples.about["seed"].unique()))
     per_prompt = samples.about.groupby("prompt_id")["seed"].nunique()
     table = {"name": "scores table", "prompt_sets": [], "seeds": seeds, "sampling": None}
@@ -202,6 +249,7 @@ def _suite(given: Mapping[str, Any] | None, samples: PairedSamples, roles: dict[
         "electorate": {
             "voters": [name for name, role in roles.items() if role == "votes"],
             "held_out": [name for name, role in roles.items() if role == "held out"],
-            "tie_rule": TIE_RULE,
+            "tie_rule": TIE_RULES[rules.tie_rule],
+            "tie_tolerance": {name: float(value) for name, value in rules.tie_tolerance.items()},
         },
     }

@@ -9,6 +9,7 @@ import numpy as np
 
 from prefbench.bench.device import release_memory
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.networks import Hold, load_anew
 from prefbench.bench.progress import Stages
 from prefbench.bench.prompts.prompt_set import Prompt
 from prefbench.bench.registry import unknown_name
@@ -126,6 +127,7 @@ def score_missing(
     device: str,
     embeddings: "EmbeddingStore | None" = None,
     advance: Callable[[int], None],
+    hold: Hold = load_anew,
 ) -> Counter[str]:
     """Score every sample of the ledger that has no score of this fingerprint.
 
@@ -138,6 +140,7 @@ def score_missing(
         device: a torch device.
         embeddings: what scorers of this run have in common.
         advance: called with the number of scores that are done, those found first.
+        hold: who keeps the loaded scorer.
 
     Returns: how many images have no score, by reason; of a scorer that never fails, none.
 
@@ -157,7 +160,10 @@ def score_missing(
     if not missing:
         return failed
     pixels = {key: row.pixels for key, row in ledger.images().items()}
-    scorer = load_scorer(judge.name, weights=weights.get(judge.name), device=device)
+    scorer = hold(
+        f"scorer {judge.name}",
+        lambda: load_scorer(judge.name, weights=weights.get(judge.name), device=device),
+    )
     if scorer.info.fingerprint != judge.fingerprint:
         raise DataError(
             f"Scorer {judge.name!r} changed while the run was going on: its weights were replaced. Run again."
@@ -213,6 +219,7 @@ def score_all(
     weights: Mapping[str, str],
     device: str,
     stages: Stages,
+    hold: Hold = load_anew,
 ) -> dict[str, Counter[str]]:
     """`score_missing` by every judge, one in memory at a time; judge -> its missing scores by reason, where it has some."""
     from prefbench.scorers.dual_encoder import EmbeddingStore
@@ -232,6 +239,7 @@ def score_all(
                 device=device,
                 embeddings=embeddings,
                 advance=advance,
+                hold=hold,
             )
         release_memory(device)
     return {name: reasons for name, reasons in failed.items() if reasons}

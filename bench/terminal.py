@@ -4,13 +4,15 @@ Marks stand beside colours: "+" and "-" where an interval leaves out 50 %, nothi
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prefbench.bench.terminal_definitions import definition_lines
+from prefbench.bench.terminal_votes import STAR, voteless, voting_lines
 from prefbench.bench.verdict import MAJORITY, interval_text, outcome
 
 __all__ = ["print_results"]
@@ -19,6 +21,7 @@ STYLES = {"better": "green", "worse": "red", "open": "dim"}
 MARKS = {"better": "+", "worse": "-", "open": " "}
 GAP = 2
 """Spaces between columns."""
+ALPHA = 0.05
 HIDDEN = ("exploratory_slices",)
 """Warnings about what is not printed here."""
 
@@ -27,7 +30,14 @@ LEGEND = (
     "test, which may decide otherwise near the edge. Ties count half."
 )
 
+METHODS_LEGEND = (
+    "Intervals over trainings and prompts. Range and spread (standard deviation): win rates of single trainings. "
+    "A side without several trainings is that checkpoint and no method."
+)
+
 Entry = Mapping[str, Any]
+Starred = Collection[tuple[str, str, str]]
+"""(a, b, scorer) of scorers without a vote."""
 
 
 def print_results(console: Console, results: Mapping[str, Any]) -> None:
@@ -52,8 +62,9 @@ def print_results(console: Console, results: Mapping[str, Any]) -> None:
                 Text(verdict["sentence"], style=f"bold {STYLES[verdict['outcome']]}".replace("dim", ""))
             )
     console.print()
+    starred = voteless(votes, results["suite"]["electorate"]["voters"])
     if len(votes) == 1:
-        console.print(_one_comparison(whole, results["scorers"]))
+        console.print(_one_comparison(whole, results["scorers"], starred))
     else:
         if results["ranking"]:
             console.print(Text("Ranking by the win rate against the average opponent", style="bold"))
@@ -62,14 +73,57 @@ def print_results(console: Console, results: Mapping[str, Any]) -> None:
             console.print(_win_matrix(results["ranking"], votes, console.width))
             console.print()
         console.print(_vote_lines(ordered, len(with_baseline)))
-        for table in _scorer_matrices(whole, ordered, results["scorers"], console.width):
+        for table in _scorer_matrices(whole, ordered, results["scorers"], starred, console.width):
             console.print()
             console.print(table)
+    planned = _planned(results["comparisons"])
+    if planned:
+        console.print()
+        console.print(planned)
     console.print(Text(LEGEND, style="dim"))
+    for line in voting_lines(results, ordered, _rate):
+        console.print(line)
+    console.print(_explored(results["comparisons"]))
+    for part in definition_lines(results["definitions"] or ()):
+        console.print(part)
+    if results.get("methods"):
+        console.print()
+        console.print(Text("Methods, over training seeds", style="bold"))
+        console.print(_methods(results["methods"]["comparisons"]))
+        console.print(Text(METHODS_LEGEND, style="dim"))
     for warning in results["warnings"]:
         if warning["kind"] not in HIDDEN:
             console.print()
             console.print(Text.assemble(("Warning: ", "bold yellow"), warning["text"]))
+
+
+def _planned(comparisons: Sequence[Entry]) -> Table | None:
+    """The comparisons named in advance with their adjusted p; None where it is one, which stands above."""
+    planned = [entry for entry in comparisons if entry["planned"]]
+    if len(planned) < 2:
+        return None
+    table = _table("planned, by the vote", "win rate [95 %]", "ties", "p", "p, Holm")
+    for entry in planned:
+        where = "" if entry["slice"] == "all" else f", {entry['slice']}"
+        table.add_row(
+            Text(f"{entry['a']} over {entry['b']}{where}"),
+            _rate(entry),
+            f"{100 * entry['ties'] / entry['pairs']:.1f}",
+            _p_value(entry["p_value"]),
+            _p_value(entry["p_adjusted"]),
+        )
+    return table
+
+
+def _explored(comparisons: Sequence[Entry]) -> Text:
+    """What was not planned, and how much of it is left after the adjustment for how much was looked at."""
+    explored = [entry for entry in comparisons if not entry["planned"]]
+    left = sum(entry["p_adjusted"] < ALPHA for entry in explored)
+    return Text(
+        f"Planned: the vote against the baseline, on all prompts and on planned slices. The other {len(explored)} "
+        f"comparisons are explored: after Benjamini-Hochberg p is below {ALPHA} in {left} of them.",
+        style="dim",
+    )
 
 
 def _table(*headers: str) -> Table:
@@ -80,14 +134,14 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def _one_comparison(whole: Sequence[Entry], scorers: Mapping[str, Any]) -> Table:
+def _one_comparison(whole: Sequence[Entry], scorers: Mapping[str, Any], starred: Starred) -> Table:
     a, b = whole[0]["a"], whole[0]["b"]
     table = _table("scorer", "win rate [95 %]", "ties", "mean difference [95 %]", "p")
     table.title, table.title_justify = Text(f"{a} over {b}, in per cent of pairs"), "left"
     for entry in whole:
         table.add_row(
             _scorer_name(entry["scorer"], scorers),
-            _rate(entry),
+            _rate(entry, starred),
             f"{100 * entry['ties'] / entry['pairs']:.1f}",
             _difference(entry),
             _p_value(entry["p_value"]),
@@ -141,13 +195,35 @@ def _vote_lines(votes: Sequence[Entry], against_baseline: int) -> Table:
     return table
 
 
+def _methods(comparisons: Sequence[Entry]) -> Table:
+    """The vote on every two methods; trainings of a and of b, "-" for a checkpoint of which none is known."""
+    table = _table("majority vote", "win rate [95 %]", "trainings", "range", "spread")
+    for entry in comparisons:
+        if entry["scorer"] != MAJORITY:
+            continue
+        counts = [str(n or "-") for n in entry["training_seeds"]]
+        rates = [100 * single["win_rate"] for single in entry["per_seed"]]
+        table.add_row(
+            Text(f"{entry['a']} over {entry['b']}"),
+            _rate(entry),
+            f"{counts[0]}, paired" if entry["paired"] else f"{counts[0]} : {counts[1]}",
+            f"{min(rates):.1f}-{max(rates):.1f}",
+            f"{100 * entry['seed_spread']:.1f}",
+        )
+    return table
+
+
 def _scorer_matrices(
-    whole: Sequence[Entry], votes: Sequence[Entry], scorers: Mapping[str, Any], width: int
+    whole: Sequence[Entry],
+    votes: Sequence[Entry],
+    scorers: Mapping[str, Any],
+    starred: Starred,
+    width: int,
 ) -> Iterator[Table]:
     """Win rates: a row a scorer, a column a comparison, as many columns a table as the width holds."""
     names = [_scorer_name(scorer, scorers) for scorer in (MAJORITY, *scorers)]
     first = max(len(line) for name in names for line in ("win rate [95 %]", *name.plain.split("\n")))
-    rates = {(entry["a"], entry["b"], entry["scorer"]): _rate(entry) for entry in whole}
+    rates = {(entry["a"], entry["b"], entry["scorer"]): _rate(entry, starred) for entry in whole}
     columns: list[tuple[str, list[Text]]] = []
     used = first
     for entry in votes:
@@ -176,10 +252,11 @@ def _scorer_name(scorer: str, scorers: Mapping[str, Any]) -> Text:
     return Text(f"{scorer}\n  (held out)" if held_out else scorer, style="italic" if held_out else "")
 
 
-def _rate(entry: Entry) -> Text:
+def _rate(entry: Entry, starred: Starred = frozenset()) -> Text:
     found = outcome(entry["ci95"])
+    star = STAR if (entry.get("a"), entry.get("b"), entry.get("scorer")) in starred else ""
     interval = interval_text(entry["ci95"]) if entry["ci95"] else "[n/a: 1 prompt]"
-    return Text(f"{MARKS[found]} {100 * entry['win_rate']:.1f} {interval}", style=STYLES[found])
+    return Text(f"{MARKS[found]} {100 * entry['win_rate']:.1f} {interval}{star}", style=STYLES[found])
 
 
 def _difference(entry: Entry) -> Text:

@@ -1,4 +1,4 @@
-"""A nested dict as TOML text: strings, integers, floats, booleans, lists of these, and tables.
+"""A nested dict as TOML text: strings, integers, floats, booleans, lists of these, tables and lists of tables.
 
 The standard library reads TOML and does not write it. This is the subset that a suite needs, so no dependency
 is taken.
@@ -27,12 +27,21 @@ def toml_text(table: dict[str, Any]) -> str:
 
 def _write(table: dict[str, Any], path: list[str], lines: list[str]) -> None:
     for key, value in table.items():
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) and not _is_tables(value):
             lines.append(f"{_key(key)} = {_value(value)}")
     for key, value in table.items():
+        name = ".".join(_key(part) for part in [*path, key])
         if isinstance(value, dict):
-            lines += ["", f"[{'.'.join(_key(part) for part in [*path, key])}]"]
+            lines += ["", f"[{name}]"]
             _write(value, [*path, key], lines)
+        elif _is_tables(value):
+            for each in value:
+                lines += ["", f"[[{name}]]"]
+                _write(each, [*path, key], lines)
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
 def _key(key: str) -> str:

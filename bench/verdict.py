@@ -42,7 +42,7 @@ def give_verdicts(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "a": entry["a"],
             "b": entry["b"],
             "outcome": outcome(entry["ci95"]),
-            "sentence": _sentence(entry, results["suite"]["electorate"]["voters"]),
+            "sentence": _sentence(entry, entry["voters"]),
             "caveats": against,
         })  # fmt: skip
     return verdicts
@@ -54,7 +54,9 @@ def _sentence(entry: Mapping[str, Any], voters: list[str]) -> str:
     if entry["pairs"] > entry["prompts"]:
         of = f"{entry['pairs']:,} pairs over {of}"
     ties = f", ties ({100 * entry['ties'] / entry['pairs']:.1f} %) counted half" if entry["ties"] else ""
-    numbers = f"{rate} of {of} {interval_text(entry['ci95'])}{ties}"
+    left_out = entry["abstained"]
+    split = f", {left_out:,} pair{'s' if left_out > 1 else ''} left out as even splits" if left_out else ""
+    numbers = f"{rate} of {of} {interval_text(entry['ci95'])}{ties}{split}"
     by = f"by the vote of {len(voters)} scorers" if len(voters) > 1 else f"by {voters[0]} alone"
     match outcome(entry["ci95"]):
         case "better":

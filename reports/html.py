@@ -8,7 +8,7 @@ anything.
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from prefbench.reports.palette import palette_css
 from prefbench.reports.view import ReportView, build_view
 from prefbench.reports.view_pictures import ImageKey
 
-__all__ = ["json_for_script", "policy", "render", "write_report"]
+__all__ = ["json_for_script", "page", "policy", "render", "write_report"]
 
 FOLDER = Path(__file__).parent
 
@@ -51,16 +51,32 @@ def _source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def policy(style: str, script: str) -> str:
-    """The content security policy: this stylesheet, this script, embedded pictures, nothing else."""
+def policy(style: str, script: str | None) -> str:
+    """The content security policy: this stylesheet, this script or none, embedded pictures, nothing else."""
+    allowed = "'none'" if script is None else _source_hash(script)
     return (
-        f"default-src 'none'; style-src {_source_hash(style)}; script-src {_source_hash(script)}; img-src "
+        f"default-src 'none'; style-src {_source_hash(style)}; script-src {allowed}; img-src "
         "data:; base-uri 'none'; form-action 'none'"
     )
 
 
-def render(view: ReportView) -> str:
-    """The page as text; the same view gives the same text."""
+def page(
+    template: str,
+    view: Any,
+    *,
+    styles: Sequence[str],
+    script: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> str:
+    """A page from its view: the palette and stylesheets inlined, the policy that allows exactly these.
+
+    Args:
+        template: file of `templates`.
+        view: what the template prints.
+        styles: files of `assets`, in order.
+        script: file of `assets`; None for a page that runs none.
+        data: what the script reads.
+    """
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
@@ -68,14 +84,25 @@ def render(view: ReportView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = palette_css() + (FOLDER / "assets" / "report.css").read_text(encoding="utf-8")
-    script = (FOLDER / "assets" / "report.js").read_text(encoding="utf-8")
-    return environment.get_template("report.html.jinja").render(
+    style = palette_css() + "".join(_asset(name) for name in styles)
+    code = None if script is None else _asset(script)
+    return environment.get_template(template).render(
         view=view,
-        policy=policy(style, script),
+        policy=policy(style, code),
         style=Markup(style),  # our own files, whose hashes the policy names
-        script=Markup(script),
-        data=json_for_script(view.pictures.data),
+        script=None if code is None else Markup(code),
+        data=None if data is None else json_for_script(data),
+    )
+
+
+def _asset(name: str) -> str:
+    return (FOLDER / "assets" / name).read_text(encoding="utf-8")
+
+
+def render(view: ReportView) -> str:
+    """The report as text; the same view gives the same text."""
+    return page(
+        "report.html.jinja", view, styles=("report.css",), script="report.js", data=view.pictures.data
     )
 
 

@@ -7,17 +7,21 @@ from typing import Any
 
 import pandas as pd
 
+from prefbench.reports.view_definitions import Definitions, definitions_view
 from prefbench.reports.view_facts import Facts, read_facts
 from prefbench.reports.view_forest import Tick, axis_ticks
 from prefbench.reports.view_headline import Headline, headline
 from prefbench.reports.view_matrices import Judges, Matrix, MeanRow, judges_view, mean_rows, win_matrix
 from prefbench.reports.view_numbers import Name, count, split_name
+from prefbench.reports.view_p_values import PTable, p_table
 from prefbench.reports.view_pictures import ImageKey, PictureSection, pictures
 from prefbench.reports.view_ranking import RankSection, ranking_view
 from prefbench.reports.view_raw import RawTable, raw_table
 from prefbench.reports.view_record import Entry, Record, facts_line, record
+from prefbench.reports.view_seeds import SeedSection, seeds_view
 from prefbench.reports.view_slices import SliceCard, slice_cards, slice_note
 from prefbench.reports.view_verdicts import VerdictCard, verdict_cards
+from prefbench.reports.view_votes import VoteSection, votes_view
 
 __all__ = ["ReportView", "build_view"]
 
@@ -33,16 +37,21 @@ class ReportView:
     headline: Headline
     facts: tuple[Entry, ...]
     verdicts: tuple[VerdictCard, ...]
+    has_barred: bool
+    seeds: SeedSection | None
     ranking: RankSection | None
     matrix: Matrix
     means_header: tuple[Name, ...]
     means: tuple[MeanRow, ...]
     judges: Judges
+    votes: VoteSection | None
     slices: tuple[SliceCard, ...]
     slice_note: str
     pictures: PictureSection
     warnings: tuple[str, ...]
     record: Record
+    tests: PTable | None
+    definitions: Definitions | None
     raw: RawTable
     raw_title: str
 
@@ -77,16 +86,21 @@ def build_view(
         headline=first,
         facts=facts_line(facts, results),
         verdicts=verdict_cards(facts, results["warnings"]),
+        has_barred=any(facts.barred(row.a, row.b) for row in facts.comparisons),
+        seeds=seeds_view(facts, results),
         ranking=ranking_view(results),
         matrix=win_matrix(facts),
         means_header=tuple(split_name(judge.name) for judge in facts.judges),
         means=mean_rows(facts, results["means"]),
         judges=judges_view(facts, results["agreement"]),
+        votes=votes_view(facts, results),
         slices=cards,
-        slice_note=slice_note(cards),
+        slice_note=slice_note(facts, cards),
         pictures=pictures(facts, scores, images),
         warnings=tuple(str(warning["text"]) for warning in results["warnings"]),
         record=record(facts, results),
+        tests=p_table(facts),
+        definitions=definitions_view(results),
         raw=raw,
         raw_title=f"All {count(len(raw.rows), 'comparison')}",
     )

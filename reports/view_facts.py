@@ -1,12 +1,23 @@
 """The results dict as typed facts: scorers, comparisons either way round, and outcomes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from prefbench.bench.exceptions import DataError
+from prefbench.bench.tally.votes import TieRule
 
-__all__ = ["CONTRADICTIONS", "VOTE", "Comparison", "Facts", "Judge", "State", "read_facts"]
+__all__ = [
+    "CONTRADICTIONS",
+    "VOTE",
+    "Comparison",
+    "Facts",
+    "Judge",
+    "State",
+    "Variant",
+    "comparison_of",
+    "read_facts",
+]
 
 VOTE = "majority"
 CONTRADICTIONS = ("reward_hacking", "head_to_head")  # kinds of warning that speak against a verdict
@@ -43,6 +54,12 @@ class Comparison:
     mean_difference_ci95: tuple[float, float] | None
     p_value: float | None
     ci_method: str
+    p_adjusted: float | None = None
+    permutation_p_value: float | None = None
+    effect_size: float | None = None
+    abstained: int = 0
+    planned: bool | None = None
+    """None in results of old, which do not say."""
 
     def turned(self) -> "Comparison":
         """The same facts read as `b` over `a`."""
@@ -58,6 +75,7 @@ class Comparison:
             mean_difference_ci95=None
             if self.mean_difference_ci95 is None
             else (-self.mean_difference_ci95[1], -self.mean_difference_ci95[0]),
+            effect_size=None if self.effect_size is None else -self.effect_size,
         )
 
     @property
@@ -72,7 +90,12 @@ def _pair(value: Any) -> tuple[float, float] | None:
     return None if value is None else (float(value[0]), float(value[1]))
 
 
-def _comparison(row: Mapping[str, Any]) -> Comparison:
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def comparison_of(row: Mapping[str, Any]) -> Comparison:
+    """An entry of `comparisons`, of this version or an older one."""
     return Comparison(
         a=row["a"],
         b=row["b"],
@@ -85,10 +108,38 @@ def _comparison(row: Mapping[str, Any]) -> Comparison:
         losses=int(row["losses"]),
         win_rate=float(row["win_rate"]),
         ci95=_pair(row["ci95"]),
-        mean_difference=None if row["mean_difference"] is None else float(row["mean_difference"]),
+        mean_difference=_number(row["mean_difference"]),
         mean_difference_ci95=_pair(row["mean_difference_ci95"]),
-        p_value=None if row["p_value"] is None else float(row["p_value"]),
+        p_value=_number(row["p_value"]),
         ci_method=str(row.get("ci_method") or ""),
+        p_adjusted=_number(row.get("p_adjusted")),
+        permutation_p_value=_number(row.get("permutation_p_value")),
+        effect_size=_number(row.get("effect_size")),
+        abstained=int(row.get("abstained") or 0),
+        planned=row.get("planned"),
+    )
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What another way to count the votes says of a comparison."""
+
+    rule: str
+    voters: tuple[str, ...]
+    rate: Comparison
+
+
+def _variant(row: Mapping[str, Any]) -> Variant:
+    rest = {
+        "scorer": VOTE,
+        "slice": "all",
+        "mean_difference": None,
+        "mean_difference_ci95": None,
+        "p_value": None,
+    }
+    # The block says how many pairs; prompts matter only where there is one, and then there is no interval.
+    return Variant(
+        row["rule"], tuple(row["voters"]), comparison_of({"prompts": row["pairs"]} | dict(row) | rest)
     )
 
 
@@ -102,6 +153,11 @@ class Facts:
     comparisons: tuple[Comparison, ...]
     outcomes: Mapping[tuple[str, str], str]
     index: Mapping[tuple[str, str, str, str], Comparison]
+    trained_against: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Checkpoint -> scorers that it was trained against."""
+    tie_rule: TieRule = "tie"
+    tie_tolerance: Mapping[str, float] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
 
     @property
     def baseline(self) -> str:
@@ -117,6 +173,28 @@ class Facts:
     def judges(self) -> tuple[Judge, ...]:
         """Voters, then held-out scorers."""
         return self.voters + self.held_out
+
+    def barred(self, a: str, b: str) -> tuple[str, ...]:
+        """Scorers that one of the two was trained against; none of them votes on this comparison."""
+        against = {*self.trained_against.get(a, ()), *self.trained_against.get(b, ())}
+        return tuple(judge.name for judge in self.judges if judge.name in against)
+
+    def voting(self, a: str, b: str) -> tuple[str, ...]:
+        """The voters whose votes count in this comparison."""
+        barred = self.barred(a, b)
+        return tuple(judge.name for judge in self.voters if judge.name not in barred)
+
+    def ways(self, a: str, b: str) -> tuple[Variant, ...]:
+        """Other ways to count the votes on `a` over `b`; without the majority, which the verdict goes by."""
+        found = []
+        for variant in self.variants:
+            if variant.rule == VOTE:
+                continue
+            if (variant.rate.a, variant.rate.b) == (a, b):
+                found.append(variant)
+            elif (variant.rate.a, variant.rate.b) == (b, a):
+                found.append(replace(variant, rate=variant.rate.turned()))
+        return tuple(found)
 
     def find(self, a: str, b: str, scorer: str = VOTE, slice_: str = "all") -> Comparison | None:
         """The comparison of `a` over `b`, turned round if stored the other way; None if there is none."""
@@ -170,7 +248,9 @@ def _judge(name: str, results: Mapping[str, Any], votes: bool) -> Judge:
             f"Described: {', '.join(results['scorers']) or 'none'}."
         )
     direction = str(info.get("direction") or "")
-    return Judge(name, votes, bool(info.get("prompt_blind")), direction.lower().startswith("lower"))
+    # Of a scorer that only a table names the results know by its name whether it reads the prompt.
+    blind = info.get("prompt_blind") or name in results.get("agreement", {}).get("prompt_blind", ())
+    return Judge(name, votes, bool(blind), direction.lower().startswith("lower"))
 
 
 def read_facts(results: Mapping[str, Any]) -> Facts:
@@ -187,7 +267,7 @@ def read_facts(results: Mapping[str, Any]) -> Facts:
     try:
         checkpoints = tuple(results["checkpoints"])
         electorate = results["suite"]["electorate"]
-        comparisons = tuple(_comparison(row) for row in results["comparisons"])
+        comparisons = tuple(comparison_of(row) for row in results["comparisons"])
         outcomes = {(row["a"], row["b"]): row["outcome"] for row in results["verdicts"]}
         voters = tuple(_judge(name, results, True) for name in electorate["voters"])
         held_out = tuple(_judge(name, results, False) for name in electorate["held_out"])
@@ -200,7 +280,20 @@ def read_facts(results: Mapping[str, Any]) -> Facts:
             "results.json: a report compares checkpoints and needs at least two; `checkpoints` has 1."
         )
     index = {(row.a, row.b, row.scorer, row.slice): row for row in comparisons}
-    facts = Facts(checkpoints, voters, held_out, comparisons, outcomes, index)
+    facts = Facts(
+        checkpoints,
+        voters,
+        held_out,
+        comparisons,
+        outcomes,
+        index,
+        trained_against={
+            name: tuple(info.get("trained_against") or ()) for name, info in results["checkpoints"].items()
+        },
+        tie_rule=results.get("votes", {}).get("tie_rule", "tie"),
+        tie_tolerance=electorate.get("tie_tolerance") or {},
+        variants=tuple(_variant(row) for row in results.get("votes", {}).get("variants", ())),
+    )
     if not facts.candidates:
         raise DataError(
             f"results.json: nothing is compared with the first checkpoint, {facts.baseline!r}, which is the "

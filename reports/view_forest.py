@@ -2,7 +2,8 @@
 
 Plots are SVGs without a viewBox: x is a percentage of the plot's width, so that marks keep their shape and
 the axis labels stand over them at any width. One mark has one meaning: a diamond is the vote, a dot is a
-voter, a ring with a core is held out. Filled means that the interval excludes one half; hollow and grey that
+voter, a ring with a core is held out, a grey cross has no vote because one of the two was trained against
+it. Filled means that the interval excludes one half; hollow and grey that
 it does not.
 """
 
@@ -15,6 +16,7 @@ from prefbench.reports.view_numbers import (
     Name,
     interval_missing,
     interval_words,
+    p_text,
     percent,
     percent_interval,
     split_name,
@@ -22,7 +24,7 @@ from prefbench.reports.view_numbers import (
 
 __all__ = ["PAD", "TICKS", "ForestRow", "Mark", "Shape", "Tick", "axis_ticks", "forest_row", "mark", "plot_x"]
 
-Shape = Literal["diamond", "dot", "ring"]
+Shape = Literal["diamond", "dot", "ring", "cross"]
 
 PAD = 3.0  # per cent of the plot's width kept free at either end, so that a mark at 0 or 100 is not cut
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -58,7 +60,7 @@ class Mark:
     """One estimate with its interval; `low` and `high` are None where there is no interval."""
 
     shape: Shape
-    state: State
+    state: State | Literal["barred"]
     x: str
     low: str | None
     high: str | None
@@ -75,7 +77,7 @@ def mark(comparison: Comparison, shape: Shape, who: str) -> Mark:
     )
     return Mark(
         shape=shape,
-        state=comparison.state,
+        state="barred" if shape == "cross" else comparison.state,
         x=plot_x(comparison.win_rate),
         low=None if ci is None else plot_x(ci[0]),
         high=None if ci is None else plot_x(ci[1]),
@@ -93,6 +95,8 @@ class ForestRow:
     rate: str
     interval: str
     prompts: str
+    p: str = ""
+    p_adjusted: str = ""
 
 
 def forest_row(comparison: Comparison, shape: Shape, name: str, tags: tuple[str, ...] = ()) -> ForestRow:
@@ -104,4 +108,6 @@ def forest_row(comparison: Comparison, shape: Shape, name: str, tags: tuple[str,
         rate=percent(comparison.win_rate),
         interval=percent_interval(comparison.ci95) or interval_missing(comparison.prompts),
         prompts=f"{comparison.prompts:,}",
+        p=p_text(comparison.p_value),
+        p_adjusted=p_text(comparison.p_adjusted),
     )

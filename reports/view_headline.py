@@ -124,8 +124,9 @@ def _title(facts: Facts, name: str) -> tuple[Span, ...]:
 
 def _lead(facts: Facts, name: str) -> tuple[Span, ...]:
     vote = facts.get(name, facts.baseline)
-    judges = count(len(facts.voters), "scorer")
-    what = f"Majority vote of {judges}" if len(facts.voters) > 1 else f"By {facts.voters[0].name} alone,"
+    voting = facts.voting(name, facts.baseline)
+    judges = count(len(voting), "scorer")
+    what = f"Majority vote of {judges}" if len(voting) > 1 else f"By {voting[0]} alone,"
     tone: Tone = "strong" if vote.state == "open" else vote.state
     over = count(vote.prompts, "prompt")
     if vote.pairs != vote.prompts:
@@ -172,13 +173,16 @@ def _against(facts: Facts, name: str, said: set[frozenset[str]]) -> tuple[str, t
     """
     state = facts.outcome(name, facts.baseline)
     rows = {judge.name: facts.get(name, facts.baseline, judge.name) for judge in facts.judges}
-    held = {judge.name for judge in facts.held_out}
+    held, barred = {judge.name for judge in facts.held_out}, facts.barred(name, facts.baseline)
     ways = {"higher": f"sees {name} ahead", "lower": f"sees {facts.baseline} ahead"}
     lines = []
     for scorer, row in rows.items():
         if row.state in ("open", state) or (scorer in held and {name, facts.baseline} in said):
             continue
-        who = f"{scorer}, held out," if scorer in held else scorer
+        apart = (
+            "held out" if scorer in held else "trained against and without a vote" if scorer in barred else ""
+        )
+        who = f"{scorer}, {apart}," if apart else scorer
         lines.append(f"{who} {ways[row.state]}: {_bracketed(row)}.")
     if state == "open":
         return "Behind the open vote", tuple(lines)

@@ -1,6 +1,6 @@
 """Square tables: every checkpoint against every other, every scorer against every other; and mean scores."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ from prefbench.reports.view_numbers import (
     Name,
     decimals_for,
     interval_missing,
+    join_words,
     percent,
     percent_interval,
+    plain,
     split_name,
 )
 
@@ -28,6 +30,8 @@ class Cell:
     interval: str
     decided: bool
     label: str
+    kin: str = ""
+    """What the two have in common: "family A"."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ class Judges:
 
     sentence: str
     matrix: Matrix
+    kin: tuple[str, ...]
+    """Who was made from one network."""
+    tau: Matrix | None
+    tau_pairs: int | None
+    """Pairs of samples of a comparison that it was computed from."""
 
 
 def _worth(agreement: Mapping[str, Any], voters: int) -> str:
@@ -86,15 +95,60 @@ def _worth(agreement: Mapping[str, Any], voters: int) -> str:
         return (
             f"{voters} votes; their correlation is not defined here: one of them always votes the same way."
         )
-    return (
+    text = (
         f"{voters} votes, worth {effective:.1f} independent ones: the votes of two scorers correlate by "
         f"{correlation:.2f} on average."
     )
+    alpha = agreement.get("krippendorff_alpha")
+    if alpha is not None:
+        text += f" Krippendorff's alpha of the voters is {plain(alpha, 2)}; 1 would be agreement on every pair, 0 is chance."
+    return text
+
+
+def _families(agreement: Mapping[str, Any]) -> dict[str, tuple[str, str, tuple[str, ...]]]:
+    """Scorer -> ("family A", network, members), of those that share a network with another."""
+    families = agreement.get("families") or {}
+    return {
+        name: (f"family {chr(ord('A') + i)}", network, tuple(kin))
+        for i, (network, kin) in enumerate(families.items())
+        for name in kin
+    }
+
+
+def _kin_notes(agreement: Mapping[str, Any]) -> tuple[str, ...]:
+    found = dict.fromkeys(_families(agreement).values())
+    return tuple(
+        f"{letter[0].upper()}{letter[1:]}, outlined: {join_words(kin)} were made from one network, {network}; they may err "
+        "together."
+        for letter, network, kin in found
+    )
+
+
+def _tau(names: Sequence[str], tags: tuple[str, ...], agreement: Mapping[str, Any]) -> Matrix | None:
+    """Kendall's tau of every two scorers; 0 has no tint, as one half has none elsewhere."""
+    values = agreement.get("kendall_tau")
+    if not values:
+        return None
+    rows = tuple(
+        tuple(
+            None
+            if i == j
+            else Cell("tint-none", "n/a", "", False, f"{one} and {other}")
+            if values[i][j] is None
+            else Cell(
+                tint_class((1 + values[i][j]) / 2), plain(values[i][j], 2), "", True, f"{one} and {other}"
+            )
+            for j, other in enumerate(names)
+        )
+        for i, one in enumerate(names)
+    )
+    return Matrix(tuple(split_name(name) for name in names), tags, rows)
 
 
 def judges_view(facts: Facts, agreement: Mapping[str, Any]) -> Judges:
-    """Share of pairs on which two scorers name the same winner."""
+    """How often two scorers name the same winner, how alike their differences are, and who are kin."""
     names = [str(name) for name in agreement["scorers"]]
+    families = _families(agreement)
     held = {judge.name for judge in facts.held_out}
     blind = {judge.name for judge in facts.judges if judge.prompt_blind}
     rows = []
@@ -105,14 +159,25 @@ def judges_view(facts: Facts, agreement: Mapping[str, Any]) -> Judges:
             if i == j:
                 cells.append(None)
             else:
-                cells.append(Cell(tint_class(share), percent(share, 0), "", True, f"{one} and {other}"))
+                mine, theirs = families.get(one), families.get(other)
+                kin = mine[0] if mine is not None and mine == theirs else ""
+                cells.append(Cell(tint_class(share), percent(share, 0), "", True, f"{one} and {other}", kin))
         rows.append(tuple(cells))
-    tags = tuple(
+    roles = tuple(
         ", ".join(word for word, on in (("held out", name in held), ("prompt-blind", name in blind)) if on)
         for name in names
     )
-    matrix = Matrix(tuple(split_name(name) for name in names), tags, tuple(rows))
-    return Judges(_worth(agreement, len(facts.voters)), matrix)
+    tags = tuple(
+        ", ".join(word for word in (role, families[name][0] if name in families else "") if word)
+        for name, role in zip(names, roles, strict=True)
+    )
+    return Judges(
+        sentence=_worth(agreement, len(facts.voters)),
+        matrix=Matrix(tuple(split_name(name) for name in names), tags, tuple(rows)),
+        kin=_kin_notes(agreement),
+        tau=_tau(names, roles, agreement),
+        tau_pairs=agreement.get("kendall_pairs"),
+    )
 
 
 @dataclass(frozen=True)

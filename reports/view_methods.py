@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefbench.reports.view_facts import Facts
-from prefbench.reports.view_numbers import count, join_words, number_word
+from prefbench.reports.view_numbers import count, join_words, number_word, plain
 
 __all__ = ["UNKNOWN", "intervals_text", "methods_text", "sampling_text", "seed_list", "seeds_text", "text_of"]
 
@@ -106,6 +106,14 @@ def _voting(facts: Facts, results: Mapping[str, Any]) -> str:
     rule = results["suite"]["electorate"].get("tie_rule")
     if rule:
         text += f" Tie rule: {rule}."
+    tolerance = results["suite"]["electorate"].get("tie_tolerance")
+    if tolerance:
+        told = join_words([f"{name} {value:g}" for name, value in tolerance.items()])
+        text += f" Scores that differ by no more than a tolerance tie: {told}."
+    for name, scorers in facts.trained_against.items():
+        if scorers:
+            verb = "does" if len(scorers) == 1 else "do"
+            text += f" {name} was trained against {join_words(scorers)}, which {verb} not vote where it takes part."
     if facts.held_out:
         held = join_words([judge.name for judge in facts.held_out])
         text += f" Held out, reported and without a vote: {held}."
@@ -120,18 +128,35 @@ def intervals_text(results: Mapping[str, Any]) -> str:
     return f"{intervals['resamples']:,} resamples, seed {intervals['seed']}"
 
 
-def _statistics(results: Mapping[str, Any]) -> str:
+def _planned(facts: Facts, results: Mapping[str, Any]) -> str:
+    """What was planned and how p-values are adjusted; empty for results that do not say."""
+    if "planned_slices" not in results["suite"]:
+        return ""
+    slices = results["suite"]["planned_slices"]
+    also = f" and on the slices {join_words(slices)}" if slices else ""
+    return (
+        f" Planned was the vote against {facts.baseline} on all prompts{also}; all else is exploration. p-values are adjusted "
+        "by Holm within the planned comparisons and by Benjamini-Hochberg within the others; intervals are not."
+    )
+
+
+def _statistics(facts: Facts, results: Mapping[str, Any]) -> str:
     method = str(results["intervals"]["method"]).rstrip(".")
     text = (
         f"Intervals ({intervals_text(results)}): {method}. They speak of other prompts of this kind, not of "
         "other training runs."
     )
+    text += _planned(facts, results)
     agreement = results["agreement"]
     if agreement.get("mean_vote_correlation") is not None and agreement.get("effective_voters") is not None:
         text += (
             f" The votes of two scorers correlate by {agreement['mean_vote_correlation']:.2f} on average, "
             f"which makes them worth {agreement['effective_voters']:.1f} independent voters."
         )
+    if agreement.get("krippendorff_alpha") is not None:
+        text += f" Krippendorff's alpha of the voters is {plain(agreement['krippendorff_alpha'], 2)}."
+    if results.get("methods"):
+        text += f" Methods over training seeds: {results['methods']['method']}"
     if results.get("ranking"):
         text += f" {results['ranking']['method']}"
     return text + f" Computed with prefbench {results['prefbench']}."
@@ -139,4 +164,4 @@ def _statistics(results: Mapping[str, Any]) -> str:
 
 def methods_text(facts: Facts, results: Mapping[str, Any]) -> tuple[str, ...]:
     """Three paragraphs for a methods section: images, votes, statistics."""
-    return _generation(facts, results), _voting(facts, results), _statistics(results)
+    return _generation(facts, results), _voting(facts, results), _statistics(facts, results)

@@ -18,8 +18,10 @@ __all__ = [
     "interval_words",
     "join_words",
     "number_word",
+    "p_text",
     "percent",
     "percent_interval",
+    "plain",
     "signed",
     "signed_interval",
     "split_name",
@@ -50,6 +52,15 @@ def split_name(text: str) -> Name:
 def _plain(value: float, digits: int) -> str:
     text = f"{value:.{digits}f}"
     return text[1:] if text.startswith("-") and float(text) == 0 else text
+
+
+def plain(value: float, digits: int) -> str:
+    """A number as it is, with the sign of a minus only.
+
+    >>> plain(-0.4567, 2), plain(-0.001, 2), plain(20.0, 1)
+    ('−0.46', '0.00', '20.0')
+    """
+    return _plain(value, digits).replace("-", MINUS)
 
 
 def percent(rate: float, digits: int = 1) -> str:
@@ -132,6 +143,20 @@ def signed_interval(ci: tuple[float, float] | None, digits: int) -> str | None:
             places += 1
         bounds.append(signed(bound, places))
     return " to ".join(bounds)
+
+
+def p_text(p: float | None) -> str:
+    """A p-value to three decimals, to four where three would say 0.050; empty where there is none.
+
+    >>> p_text(0.0004), p_text(0.0123), p_text(0.0497), p_text(1.0), p_text(None)
+    ('<0.001', '0.012', '0.0497', '1.000', '')
+    """
+    if p is None:
+        return ""
+    if p < 0.001:
+        return "<0.001"
+    text = f"{p:.3f}"
+    return f"{p:.4f}" if text == "0.050" and p != 0.05 else text
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -17,7 +17,7 @@ from prefbench.reports.thumbnails import QUALITY, THUMB_SIDE, TINY_SIDE, Thumbna
 from prefbench.reports.view_facts import Facts
 from prefbench.reports.view_headline import focus
 from prefbench.reports.view_numbers import count, decimals_for
-from prefbench.reports.view_sorting import ScoreCube, most_telling, score_cube, sort_keys
+from prefbench.reports.view_sorting import ScoreCube, SortKeys, most_telling, score_cube, sort_keys
 
 __all__ = [
     "MAX_PICTURE_BYTES",
@@ -124,6 +124,12 @@ def _sign_text(values: np.ndarray) -> str:
     return "".join("-0+"[int(value) + 1] for value in values)
 
 
+def _vote_text(key: SortKeys, kept: list[int]) -> str:
+    """The majority as `_sign_text`; "x" where the tie rule leaves a unit out."""
+    signs = _sign_text(key.majority[kept])
+    return "".join(sign if counts else "x" for sign, counts in zip(signs, key.counted[kept], strict=True))
+
+
 def pictures(
     facts: Facts,
     scores: pd.DataFrame,
@@ -139,12 +145,13 @@ def pictures(
     """
     cube = score_cube(facts, scores)
     pairs = _ordered_pairs(facts)
-    keys = {pair: sort_keys(cube, *pair, voters=len(facts.voters)) for pair in pairs}
+    keys = {pair: sort_keys(cube, *pair, facts) for pair in pairs}
     order = most_telling(list(keys.values()), len(cube.units))[:max_units]
     embedded = _embed(order, cube, facts, images, max_picture_bytes) if images else {}
     kept = sorted(order)
     seeds = len({unit[2] for unit in cube.units})
     flat = [picture for row in embedded.values() for picture in row if picture]
+    position = {judge.name: k for k, judge in enumerate(facts.judges)}
     data = {
         "checkpoints": list(facts.checkpoints),
         "left": 0,
@@ -165,7 +172,11 @@ def pictures(
         "pairs": {
             f"{later},{earlier}": {
                 "votes": [_sign_text(row[kept]) for row in key.votes],
-                "vote": _sign_text(key.majority[kept]),
+                "vote": _vote_text(key, kept),
+                "barred": [
+                    position[name]
+                    for name in facts.barred(facts.checkpoints[later], facts.checkpoints[earlier])
+                ],
                 "margin": _milli(key.margin[kept]),
                 "doubt": _milli(key.doubt[kept]),
                 "against": _milli(key.against[kept]),

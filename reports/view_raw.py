@@ -25,6 +25,8 @@ COLUMNS = (
     "p_value",
     "ci_method",
 )
+NEWER = ("p_adjusted", "permutation_p_value", "effect_size", "planned")
+"""Further columns of results that say what was planned."""
 TEXT_COLUMNS = 4
 
 
@@ -48,6 +50,14 @@ def _row(row: Comparison) -> tuple[str, ...]:
     return (row.a, row.b, row.scorer, row.slice, *map(str, counts), *map(_number, numbers), row.ci_method)
 
 
+def _newer(row: Comparison) -> tuple[str, ...]:
+    numbers = (row.p_adjusted, row.permutation_p_value, row.effect_size)
+    return (*map(_number, numbers), "" if row.planned is None else str(row.planned).lower())
+
+
 def raw_table(facts: Facts) -> RawTable:
     """All comparisons in the order of the results: ASCII minus, six digits, empty where unknown."""
-    return RawTable(COLUMNS, TEXT_COLUMNS, tuple(_row(row) for row in facts.comparisons))
+    if all(row.planned is None for row in facts.comparisons):
+        return RawTable(COLUMNS, TEXT_COLUMNS, tuple(_row(row) for row in facts.comparisons))
+    rows = tuple(_row(row) + _newer(row) for row in facts.comparisons)
+    return RawTable(COLUMNS + NEWER, TEXT_COLUMNS, rows)

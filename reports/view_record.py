@@ -128,6 +128,8 @@ def _checkpoint(facts: Facts, name: str, info: Mapping[str, Any]) -> CheckpointR
         for key, term, code in (("spec", "Given as", True), ("kind", "Kind", False))
         if info.get(key)
     ]
+    if info.get("trained_against"):
+        entries.append(Entry("Trained against", join_words(info["trained_against"])))
     if info.get("truncated") is not None:
         entries.append(Entry("Prompts cut off", f"{info['truncated']:,} by its text encoder"))
     identity = info.get("identity") or {}
@@ -174,9 +176,17 @@ def _scorer(name: str, info: Mapping[str, Any]) -> ScorerRecord:
     )
 
 
+def _rules(suite: Mapping[str, Any]) -> list[Entry]:
+    """Tolerances of ties and planned slices, where there are any."""
+    tolerance = suite["electorate"].get("tie_tolerance")
+    planned = suite.get("planned_slices")
+    entries = [Entry("Tie tolerance", text_of(tolerance))] if tolerance else []
+    return entries + ([Entry("Planned slices", text_of(planned))] if planned else [])
+
+
 def record(facts: Facts, results: Mapping[str, Any]) -> Record:
     """The section of a results dict."""
-    suite = results["suite"]
+    suite, tests = results["suite"], results["intervals"].get("tests")
     return Record(
         entries=(
             Entry("Suite", str(suite["name"])),
@@ -185,7 +195,9 @@ def record(facts: Facts, results: Mapping[str, Any]) -> Record:
             Entry("Seeds", seed_list(list(suite["seeds"]))),
             Entry("Sampling", sampling_text(suite.get("sampling"))),
             Entry("Tie rule", text_of(suite["electorate"].get("tie_rule"))),
+            *_rules(suite),
             Entry("Intervals", intervals_text(results)),
+            *([Entry("Tests", str(tests))] if tests else []),
         ),
         prompt_sets=tuple(
             (split_name(s["name"]), text_of(s["version"]), f"{s['prompts']:,}", text_of(s["sha256"]))

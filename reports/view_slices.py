@@ -29,6 +29,8 @@ class SliceCard:
     summary: str
     axis_title: str
     groups: tuple[SliceGroup, ...]
+    tests: bool
+    """Whether the results say what was planned, and so have adjusted p-values."""
 
 
 def _slices(facts: Facts) -> dict[str, list[str]]:
@@ -62,29 +64,57 @@ def slice_cards(facts: Facts) -> tuple[SliceCard, ...]:
         for kind, slices in kinds.items():
             found = [(s, facts.find(name, facts.baseline, VOTE, s)) for s in slices]
             rows = [
-                forest_row(row, "diamond", s.partition("=")[2] or "(none)")
+                forest_row(
+                    row,
+                    "diamond",
+                    s.partition("=")[2] or "(none)",
+                    ("planned",) if row.planned else (),
+                )
                 for s, row in found
                 if row is not None
             ]
             states += [row.mark.state for row in rows]
             groups.append(SliceGroup(kind, tuple(rows)))
+        vote = facts.get(name, facts.baseline)
+        planned = ("planned",) if vote.planned else ()
         cards.append(
             SliceCard(
                 name=split_name(name),
                 baseline=split_name(facts.baseline),
                 is_open=name == focus(facts),
-                overall=forest_row(facts.get(name, facts.baseline), "diamond", "All prompts"),
+                overall=forest_row(vote, "diamond", "All prompts", planned),
                 summary=_summary(states),
                 axis_title="pairs won, %",
                 groups=tuple(group for group in groups if group.rows),
+                tests=vote.planned is not None,
             )
         )
     return tuple(cards)
 
 
-def slice_note(cards: tuple[SliceCard, ...]) -> str:
+def _planned_note(facts: Facts, slices: int) -> str:
+    planned = sum(bool(row.planned) for row in facts.comparisons)
+    explored = len(facts.comparisons) - planned
+    chosen = {row.slice for row in facts.comparisons if row.planned} - {"all"}
+    first = (
+        f"{count(len(chosen), 'slice')} of {slices} {'was' if len(chosen) == 1 else 'were'} planned and "
+        f"{'is' if len(chosen) == 1 else 'are'} marked; the others are exploration."
+        if chosen
+        else "Exploratory: no slice was planned."
+    )
+    left = slices - len(chosen)
+    return (
+        f"{first} p is the sign test's; beside it, adjusted: by Holm over the {count(planned, 'planned comparison')}, by "
+        f"Benjamini-Hochberg over the {explored:,} explored. Intervals are not adjusted: of {count(left, 'explored interval')} "
+        f"about {0.05 * left:.1f} would exclude 50{NARROW}% by chance, so none of them carries a verdict by itself."
+    )
+
+
+def slice_note(facts: Facts, cards: tuple[SliceCard, ...]) -> str:
     """The warning that goes with looking at many slices."""
     slices = sum(len(group.rows) for group in cards[0].groups) if cards else 0
+    if cards and cards[0].tests:
+        return _planned_note(facts, slices)
     return (
         "Exploratory: nothing here was planned, and no interval is adjusted. Of "
         f"{count(slices, 'interval')} about {0.05 * slices:.1f} would exclude 50{NARROW}% by chance, so no "

@@ -1,5 +1,8 @@
 """Votes and sort keys of every pair of samples, from the scores table.
 
+Voters are those of the pair of checkpoints: a scorer that one of the two was trained against is none. Ties are what the
+results say that they are.
+
 - margin: mean over the voters of the score difference divided by that scorer's standard deviation over all
 samples.
 - doubt: the smaller of what speaks for and what speaks against, both as sums of such standardised
@@ -15,6 +18,8 @@ import numpy as np
 import pandas as pd
 
 from prefbench.bench.exceptions import DataError
+from prefbench.bench.tally.votes import decide
+from prefbench.bench.tally.votes import votes as cast_votes
 from prefbench.reports.view_facts import Facts
 from prefbench.reports.view_numbers import count
 
@@ -79,25 +84,33 @@ class SortKeys:
 
     votes: np.ndarray
     majority: np.ndarray
+    counted: np.ndarray
+    """False where the tie rule leaves the unit out of the vote."""
     margin: np.ndarray
     doubt: np.ndarray
     against: np.ndarray
 
 
-def sort_keys(cube: ScoreCube, later: int, earlier: int, voters: int) -> SortKeys:
-    """Votes and sort keys of one pair of checkpoints; the first `voters` scorers of the cube vote."""
+def sort_keys(cube: ScoreCube, later: int, earlier: int, facts: Facts) -> SortKeys:
+    """Votes and sort keys of one pair of checkpoints, given by their places."""
+    voting = facts.voting(facts.checkpoints[later], facts.checkpoints[earlier])
+    voters = [k for k, judge in enumerate(facts.judges) if judge.name in voting]
     difference = cube.scores[later] - cube.scores[earlier]
     spread = cube.scores.std(axis=(0, 2))[:, None]
     standard = np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
-    votes = np.sign(difference).astype(int)
-    majority = np.sign(votes[:voters].sum(axis=0))
-    held = standard[voters:].mean(axis=0) if len(standard) > voters else np.zeros(difference.shape[1])
+    limits = np.array([[facts.tie_tolerance.get(judge.name, 0.0)] for judge in facts.judges])
+    votes = cast_votes(cube.scores[later], cube.scores[earlier], tolerance=limits)
+    outcome = decide(votes[voters], tie_rule=facts.tie_rule)
+    majority = outcome.signs.astype(int)
+    held_out = standard[len(facts.voters) :]
+    held = held_out.mean(axis=0) if len(held_out) else np.zeros(difference.shape[1])
     return SortKeys(
         votes=votes,
         majority=majority,
-        margin=standard[:voters].mean(axis=0),
+        counted=outcome.counted,
+        margin=standard[voters].mean(axis=0),
         doubt=np.minimum(
-            standard[:voters].clip(min=0).sum(axis=0), (-standard[:voters]).clip(min=0).sum(axis=0)
+            standard[voters].clip(min=0).sum(axis=0), (-standard[voters]).clip(min=0).sum(axis=0)
         ),
         against=-majority * held,
     )

@@ -32,6 +32,9 @@ class ScorerInfo:
     prompt_blind: bool = False
     direction: str = "higher"
     """"higher": a larger score is a better image."""
+    backbone: str | None = None
+    """The pretrained network that it was made from, None where that is not known. Scorers that say the same are one
+    family: they tend to err together. Of ours `load_scorer` fills it in (`scorers/backbones.py`); a plug-in says its own."""
 
     @property
     def fingerprint(self) -> str:

@@ -1,10 +1,12 @@
 """Scorers by name."""
 
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Protocol
 
 from prefbench.bench.exceptions import MissingWeightsError, UsageError
 from prefbench.bench.registry import Registry
+from prefbench.scorers.backbones import backbone_of
 from prefbench.scorers.protocol import Scorer
 
 __all__ = ["HAVE_ORIGINALS", "REGISTRY", "TABLE", "UPSTREAM", "VARIANTS", "Loader", "load_scorer"]
@@ -113,7 +115,12 @@ def load_scorer(
     elif variant and base in TABLE and base not in VARIANTS:
         raise UsageError(f"Scorer {base!r} has no variants: leave out @{variant}.")
     try:
-        return loader(name, weights=weights, architecture=architecture, device=device, dtype=dtype)
+        scorer = loader(name, weights=weights, architecture=architecture, device=device, dtype=dtype)
+        if (
+            base in TABLE and architecture is None
+        ):  # other sizes are another network, whose origin nobody said
+            scorer.info = replace(scorer.info, backbone=backbone_of(name))
+        return scorer
     except MissingWeightsError as error:
         if name in str(error):
             raise

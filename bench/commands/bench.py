@@ -33,6 +33,28 @@ def bench_command(
         list[str] | None,
         typer.Option(metavar="SCORER=PATH", help="Weights for a scorer instead of its own; repeatable."),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=CHECKPOINT,...",
+            help="Trainings of one method that differ in their seed alone; repeatable. If not given, the training "
+            "records tell.",
+        ),
+    ] = None,
+    trained_against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SCORER,...",
+            help="Scorers that a checkpoint was trained against: no vote where it takes part; repeatable. If not "
+            "given, the suite and the training record tell; NAME=none for none.",
+        ),
+    ] = None,
+    accuracy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Accuracies of the voters, for a weighted vote beside: of `prefbench judges`, or TOML or JSON."
+        ),
+    ] = None,
     drop_incomplete: Annotated[
         bool,
         typer.Option(
@@ -40,6 +62,7 @@ def bench_command(
             help="Leave out, for all checkpoints, a (prompt, seed) for which a judge:URL has no score.",
         ),
     ] = False,
+    interval: Annotated[str, typer.Option(help="Bootstrap interval: percentile or bca.")] = "percentile",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is missing, make nothing.")] = False,
 ) -> None:
     """Draw, score, vote and report: a suite of prompts over two or more checkpoints.
@@ -55,12 +78,19 @@ def bench_command(
         --checkpoint dpo=unet:mhdang/dpo-sd1.5-text2image-v1@stable-diffusion-v1-5/stable-diffusion-v1-5 --out
         run
     """
-    from prefbench.bench.named_values import named_values
-    from prefbench.bench.suite import load_suite, with_limit
+    from prefbench.bench.electorate.accuracies import read_accuracies
+    from prefbench.bench.electorate.options import parse_trained_against
+    from prefbench.bench.named_values import named_lists, named_values
+    from prefbench.bench.resamples import interval_named
+    from prefbench.bench.suite import load_suite, with_limit, with_trained_against
 
     chosen = with_limit(load_suite(suite), limit)
+    chosen = with_trained_against(chosen, parse_trained_against(trained_against or []))
+    accuracies = None if accuracy is None else read_accuracies(accuracy)
     checkpoints = named_values("--checkpoint", "NAME=SPEC", checkpoint)
     own_weights = named_values("--weights", "SCORER=PATH", weights or [])
+    chosen_interval = interval_named(interval)
+    methods = named_lists("--method", "NAME=CHECKPOINT,CHECKPOINT", method or []) or None
 
     # After the cheap errors: these import torch.
     from rich.console import Console
@@ -87,6 +117,9 @@ def bench_command(
             device=device,
             batch_size=batch_size,
             weights=own_weights,
+            methods=methods,
+            accuracies=accuracies,
+            interval=chosen_interval,
             incomplete="drop" if drop_incomplete else "refuse",
             stages=stages,
         )

@@ -28,7 +28,7 @@
   // The stored pair is (later, earlier); turn is -1 where the page shows it the other way round.
   const pairOf = (left, right) =>
     right > left ? { turn: 1, ...data.pairs[`${right},${left}`] } : { turn: -1, ...data.pairs[`${left},${right}`] };
-  const sign = (text, unit, turn) => ({ "-": -1, "0": 0, "+": 1 })[text[unit]] * turn;
+  const sign = (text, unit, turn) => ({ "-": -1, "0": 0, x: 0, "+": 1 })[text[unit]] * turn;
 
   const keys = {
     worst: (pair) => (unit) => pair.margin[unit] * pair.turn,
@@ -72,8 +72,9 @@
 
   const scoreRow = (unit, pair, index) => {
     const scorer = data.scorers[index];
+    const barred = pair.barred.includes(index);
     const verdict = sign(pair.votes[index], unit, pair.turn);
-    const row = node("tr", scorer.votes ? "" : "held");
+    const row = node("tr", [scorer.votes ? "" : "held", barred ? "barred" : ""].filter(Boolean).join(" "));
     const cell = (checkpoint, won, side) => {
       const made = node("td", won ? `${side} won` : side);
       const value = node("span", "", data.scores[checkpoint][index][unit]);
@@ -83,20 +84,21 @@
     };
     const head = node("th", "", scorer.name);
     head.scope = "row";
-    head.title = [scorer.name, scorer.votes ? "" : "held out, no vote", scorer.blind ? "does not read the prompt" : ""].filter(Boolean).join(", ");
+    head.title = [scorer.name, scorer.votes ? "" : "held out, no vote", scorer.blind ? "does not read the prompt" : "", barred ? "trained against: does not vote" : ""].filter(Boolean).join(", ");
+    if (barred) head.append(node("small", "", "trained against"));
     row.append(cell(state.left, verdict < 0, "from"), head, cell(state.right, verdict > 0, "to"));
     return row;
   };
 
   const tally = (unit, pair) => {
-    const votes = data.scorers.map((scorer, index) => (scorer.votes ? sign(pair.votes[index], unit, pair.turn) : null));
+    const votes = data.scorers.map((scorer, index) => (scorer.votes && !pair.barred.includes(index) ? sign(pair.votes[index], unit, pair.turn) : null));
     const left = votes.filter((vote) => vote === -1).length;
     const right = votes.filter((vote) => vote === 1).length;
     const tied = votes.filter((vote) => vote === 0).length;
     const majority = sign(pair.vote, unit, pair.turn);
     const who = majority ? data.checkpoints[majority > 0 ? state.right : state.left] : "";
     const line = node("p", "tally");
-    line.append(node("span", "score", majority > 0 ? `${right}–${left}` : `${left}–${right}`), node("span", "", who ? ` for ${who}` : ", a tie"));
+    line.append(node("span", "score", majority > 0 ? `${right}–${left}` : `${left}–${right}`), node("span", "", who ? ` for ${who}` : pair.vote[unit] === "x" ? ", left out of the vote" : ", a tie"));
     if (tied) line.append(node("span", "soft", ` (${tied} tied)`));
     return line;
   };

@@ -17,8 +17,13 @@ COMMANDS = (
     "select",
     "bench",
     "score",
+    "noise",
     "judges",
+    "import-votes",
     "compare",
+    "baseline",
+    "history",
+    "gate",
     "plan",
     "report",
     "reproduce",
@@ -45,7 +50,7 @@ def test_help_names_every_command() -> None:
     found = prefbench("--help")
     assert found.returncode == 0
     assert all(f" {command} " in found.stdout for command in COMMANDS)
-    assert {c.name for c in app.registered_commands} == set(COMMANDS)
+    assert {c.name for c in (*app.registered_commands, *app.registered_groups)} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

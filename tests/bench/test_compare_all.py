@@ -64,7 +64,8 @@ def test_a_comparison_is_the_same_numbers_whether_two_or_all_were_asked_for(scor
     compare(scores, "--a", "dpo", "--b", "base", out="two")
     alone = results_in(tmp_path / "two")["comparisons"]
     together = [e for e in results_in(tmp_path / "out")["comparisons"] if (e["a"], e["b"]) == ("dpo", "base")]
-    assert together == alone
+    # More comparisons are a larger family of tests, so what is adjusted for their number differs.
+    assert [{**e, "p_adjusted": 0} for e in together] == [{**e, "p_adjusted": 0} for e in alone]
 
 
 def test_the_table_s_first_checkpoint_is_the_baseline_unless_one_is_named(scores, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,54 @@ def test_long_names_fit_a_phone(browser: Any, runs: Any, tmp_path: Path) -> None
     browser.open(page, width=390, height=844)
     assert browser.evaluate("document.documentElement.scrollWidth") == 390
     assert browser.complaints() == []
+
+
+@pytest.fixture(scope="module")
+def full_report(runs: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with every block, all of it unfolded."""
+    from prefbench.reports.html import write_report
+
+    run = runs.make_full_example()
+    page = write_report(run.results, run.scores, tmp_path_factory.mktemp("full") / "full.html")
+    text = page.read_text(encoding="utf-8").replace('<details class="card"', '<details open class="card"')
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_block_fits_and_its_labels_stand_over_its_plots(
+    browser: Any, full_report: Path, width: int
+) -> None:
+    browser.open(full_report, width=width)
+    assert browser.complaints() == []
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    places = browser.evaluate(
+        "['votes', 'seeds', 'slices'].map((id) => [...document.getElementById(id).querySelectorAll('table.forest')].flatMap("
+        "(t) => { const centre = (n) => { const b = n.getBoundingClientRect(); return b.left + b.width / 2; };"
+        "const label = centre([...t.querySelectorAll('.ticks text')].find((n) => n.textContent === '50'));"
+        "return [...t.querySelectorAll('line.half')].map((line) => Math.abs(centre(line) - label)); }))"
+    )
+    assert [len(offsets) > 5 for offsets in places] == [True, True, True]
+    assert max(offset for offsets in places for offset in offsets) <= 0.5
+    narrowest = browser.evaluate(
+        "Math.min(...[...document.querySelectorAll('main svg.lines')].map((n) => n.getBoundingClientRect().width))"
+    )
+    assert narrowest > 80
+
+
+def test_a_scorer_that_was_trained_against_is_not_in_the_tally(browser: Any, full_report: Path) -> None:
+    """Four voters; against dpo_0 three are left, against kto all of them, who may tie."""
+    for right, voters in (("dpo_0", 3), ("kto", 4)):
+        browser.open(full_report, f"left=base&right={right}&sort=order&show=60")
+        cards = browser.evaluate(
+            f"{PAIRS}.map((p) => ({{score: p.querySelector('.tally').textContent, "
+            "barred: [...p.querySelectorAll('tr.barred th')].map((n) => n.textContent)}))"
+        )
+        assert len(cards) == 60
+        for card in cards:
+            numbers = [int(n) for n in re.findall(r"\d+", card["score"].replace(right, ""))]
+            assert sum(numbers) == voters
+            assert card["barred"] == (["pickscoretrained against"] if right == "dpo_0" else [])
 
 
 def test_rank_labels_stand_over_their_lines(browser: Any, report: Path) -> None:

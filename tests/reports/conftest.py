@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from prefbench.bench.electorate.accuracies import Accuracies
+from prefbench.bench.electorate.rules import VotingRules
 from prefbench.bench.results import summarise
 
 ImageKey = tuple[str, str, int]
@@ -64,9 +66,10 @@ def make_example(
     prompts: Sequence[str] | None = None,
     infos: Mapping[str, Mapping[str, Any]] | None = None,
     side: int = 32,
+    options: Mapping[str, Any] | None = None,
     **table: Any,
 ) -> Example:
-    """A run with one flat picture a sample where `folder` is given."""
+    """A run with one flat picture a sample where `folder` is given; `options` go to `summarise`."""
     scorers = qualities or {
         "pick": [0.3 * place for place in range(len(checkpoints))],
         "clip": [0.2 * place for place in range(len(checkpoints))],
@@ -81,6 +84,7 @@ def make_example(
         checkpoints={name: {"spec": f"runs/{name}", "kind": "diffusers"} for name in checkpoints},
         scorers=infos or {"looks": {"prompt_blind": True}} if "looks" in scorers else infos,
         resamples=1000,
+        **(options or {}),
     )
     images: dict[ImageKey, Path] = {}
     if folder is not None:
@@ -96,6 +100,71 @@ def make_example(
 def example_of() -> Callable[..., Example]:
     """The builder, for tests that want another run than the usual one."""
     return make_example
+
+
+def make_full_example(folder: Path | None = None) -> Example:
+    """Every block: two trainings of a method, a scorer that they were trained against, one network behind two voters."""
+    return make_example(
+        folder,
+        checkpoints=("base", "dpo_0", "dpo_1", "kto"),
+        qualities={
+            "pickscore": [0.0, 2.0, 2.5, 0.3],
+            "hpsv2.1": [0.0, 0.6, 0.8, 0.1],
+            "clip": [0.0, 0.2, -0.6, 0.2],
+            "imagereward": [0.0, 0.5, 0.4, -0.2],
+            "aesthetic.v2": [0.0, 0.3, 0.3, -0.1],
+        },
+        held_out=("aesthetic.v2",),
+        prompts=[f"prompt number {index}" for index in range(60)],
+        options={
+            "rules": VotingRules(
+                tie_tolerance={"clip": 0.01},
+                trained_against={"dpo_0": ["pickscore"], "dpo_1": ["pickscore"]},
+                accuracies=Accuracies(
+                    {"pickscore": 0.7, "hpsv2.1": 0.7, "clip": 0.5, "imagereward": 0.6}, "people.toml"
+                ),
+            ),
+            "methods": {"dpo": ["dpo_0", "dpo_1"]},
+            "definitions": True,
+            "planned_slices": ["category=people"],
+        },
+    )
+
+
+BLOCKS = ("votes", "methods", "definitions")
+FIELDS = ("planned", "p_adjusted", "permutation_p_value", "effect_size", "voters", "abstained")
+AGREEMENT = ("krippendorff_alpha", "kendall_tau", "kendall_pairs", "families", "prompt_blind")
+
+
+def make_old(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The results as an earlier version wrote them: schema 1 without what came later."""
+    old = {key: value for key, value in results.items() if key not in BLOCKS}
+    suite = {key: value for key, value in results["suite"].items() if key != "planned_slices"}
+    electorate = {k: v for k, v in suite["electorate"].items() if k != "tie_tolerance"}
+    return old | {
+        "suite": suite | {"electorate": electorate},
+        "checkpoints": {
+            name: {key: value for key, value in info.items() if key != "trained_against"}
+            for name, info in results["checkpoints"].items()
+        },
+        "comparisons": [
+            {key: value for key, value in row.items() if key not in FIELDS} for row in results["comparisons"]
+        ],
+        "agreement": {k: v for k, v in results["agreement"].items() if k not in AGREEMENT},
+        "intervals": {k: v for k, v in results["intervals"].items() if k not in ("tests", "interval")},
+    }
+
+
+@pytest.fixture(scope="session")
+def old_of() -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """What makes results old."""
+    return make_old
+
+
+@pytest.fixture(scope="session")
+def full() -> Example:
+    """Every block that results can have."""
+    return make_full_example()
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,8 @@ def test_every_number_of_every_comparison_is_in_the_table(page: Any, example: An
             value = flat[name]
             if isinstance(value, str):
                 assert text == value
+            elif isinstance(value, bool):
+                assert text == str(value).lower()
             elif value is None:
                 assert text == ""
             else:

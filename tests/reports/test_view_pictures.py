@@ -52,8 +52,9 @@ def test_votes_and_keys_by_hand() -> None:
     `two` is 0 4 0 0 4 0 0 0: mean 1, variance 32/8 - 1 = 3. `truth` is 0 1 0 0 0 0 1 0: mean 1/4, variance
     1/4 - 1/16 = 3/16. Differences tuned - base: one +2 +2 -2 0; two +4 -4 0 0; truth 0 -1 +1 0.
     """
-    cube = score_cube(hand_facts(), table(HAND))
-    keys = sort_keys(cube, 1, 0, voters=2)
+    facts = hand_facts()
+    cube = score_cube(facts, table(HAND))
+    keys = sort_keys(cube, 1, 0, facts)
     one, two, truth = 2 / np.sqrt(15 / 16), 4 / np.sqrt(3), 1 / np.sqrt(3 / 16)
     assert keys.votes.tolist() == [[1, 1, -1, 0], [1, -1, 0, 0], [0, -1, 1, 0]]
     assert keys.majority.tolist() == [1, 0, -1, 0]
@@ -64,14 +65,15 @@ def test_votes_and_keys_by_hand() -> None:
 
 def test_a_scorer_whose_lower_values_are_better_votes_the_other_way() -> None:
     facts = hand_facts({"one": "lower"})
-    keys = sort_keys(score_cube(facts, table(HAND)), 1, 0, voters=2)
+    keys = sort_keys(score_cube(facts, table(HAND)), 1, 0, facts)
     assert keys.votes[0].tolist() == [-1, -1, 1, 0]
     assert keys.votes[1].tolist() == [1, -1, 0, 0]
 
 
 def test_most_telling_takes_worst_best_doubt_and_contradiction_in_turn() -> None:
     """Worst loss is prompt 2 (-1.03), clearest win 0, deepest doubt 1; 3, where all tie, is left."""
-    keys = sort_keys(score_cube(hand_facts(), table(HAND)), 1, 0, voters=2)
+    facts = hand_facts()
+    keys = sort_keys(score_cube(facts, table(HAND)), 1, 0, facts)
     assert most_telling([keys], 4) == [2, 0, 1, 3]
 
 
@@ -120,7 +122,7 @@ def test_beyond_the_cap_the_most_telling_units_stay(example: Any) -> None:
     facts = read_facts(example.results)
     section = pictures(facts, example.scores, None, max_units=5)
     cube = score_cube(facts, example.scores)
-    keys = sort_keys(cube, facts.checkpoints.index(focus(facts)), 0, voters=3)
+    keys = sort_keys(cube, facts.checkpoints.index(focus(facts)), 0, facts)
     opening = [int(np.argmin(keys.margin)), int(np.argmax(keys.margin))]
     listed = [unit["id"] for unit in section.data["units"]]
     assert len(listed) == 5

@@ -167,7 +167,7 @@ def test_newer_schema_is_refused(run: Path) -> None:
     db.execute("PRAGMA user_version = 99")
     db.close()
     for read_only in (False, True):
-        with pytest.raises(LedgerError, match="schema 99; this prefbench knows up to 1"):
+        with pytest.raises(LedgerError, match="schema 99; this prefbench knows up to 2"):
             Ledger(run, read_only=read_only)
 
 

@@ -1,0 +1,28 @@
+"""What the warnings about results have in common: their form, and a win rate in words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from prefbench.bench.verdict import interval_text
+
+__all__ = ["Found", "by_pair", "percent", "warning"]
+
+Found = Iterator[dict[str, Any]]
+
+
+def warning(kind: str, text: str, checkpoints: list[str]) -> dict[str, Any]:
+    """One warning of results.json."""
+    return {"kind": kind, "text": text, "checkpoints": checkpoints}
+
+
+def by_pair(whole: Sequence[dict[str, Any]], scorer: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """(a, b) -> the entry of a scorer, or of the vote."""
+    return {(entry["a"], entry["b"]): entry for entry in whole if entry["scorer"] == scorer}
+
+
+def percent(entry: Mapping[str, Any], turned: bool = False) -> str:
+    """Win rate and interval, seen from `b` where `turned`."""
+    rate, ci95 = entry["win_rate"], entry["ci95"]
+    if turned:
+        rate, ci95 = 1 - rate, None if ci95 is None else [1 - ci95[1], 1 - ci95[0]]
+    return f"{100 * rate:.1f} % {interval_text(ci95)}"
