@@ -130,6 +130,20 @@ def _vote_text(key: SortKeys, kept: list[int]) -> str:
     return "".join(sign if counts else "x" for sign, counts in zip(signs, key.counted[kept], strict=True))
 
 
+def _pair_data(facts: Facts, later: int, earlier: int, key: SortKeys, kept: list[int]) -> dict[str, Any]:
+    position = {judge.name: k for k, judge in enumerate(facts.judges)}
+    return {
+        "votes": [_sign_text(row[kept]) for row in key.votes],
+        "vote": _vote_text(key, kept),
+        "barred": [
+            position[name] for name in facts.barred(facts.checkpoints[later], facts.checkpoints[earlier])
+        ],
+        "margin": _milli(key.margin[kept]),
+        "doubt": _milli(key.doubt[kept]),
+        "against": _milli(key.against[kept]),
+    }
+
+
 def pictures(
     facts: Facts,
     scores: pd.DataFrame,
@@ -151,7 +165,6 @@ def pictures(
     kept = sorted(order)
     seeds = len({unit[2] for unit in cube.units})
     flat = [picture for row in embedded.values() for picture in row if picture]
-    position = {judge.name: k for k, judge in enumerate(facts.judges)}
     data = {
         "checkpoints": list(facts.checkpoints),
         "left": 0,
@@ -170,17 +183,7 @@ def pictures(
         ],
         "scores": _texts(cube, kept),
         "pairs": {
-            f"{later},{earlier}": {
-                "votes": [_sign_text(row[kept]) for row in key.votes],
-                "vote": _vote_text(key, kept),
-                "barred": [
-                    position[name]
-                    for name in facts.barred(facts.checkpoints[later], facts.checkpoints[earlier])
-                ],
-                "margin": _milli(key.margin[kept]),
-                "doubt": _milli(key.doubt[kept]),
-                "against": _milli(key.against[kept]),
-            }
+            f"{later},{earlier}": _pair_data(facts, later, earlier, key, kept)
             for (later, earlier), key in keys.items()
         },
         "images": [

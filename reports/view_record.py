@@ -80,6 +80,12 @@ class Record:
     methods: tuple[str, ...]
 
 
+def _voters(facts: Facts) -> str:
+    """How many vote; "3–4" where some comparisons lose a voter that was trained against."""
+    counts = {len(facts.voting(row.a, row.b)) for row in facts.comparisons}
+    return "–".join(str(number) for number in sorted({min(counts), max(counts)}))
+
+
 def facts_line(facts: Facts, results: Mapping[str, Any]) -> tuple[Entry, ...]:
     """The line of small facts at the foot of the first screen."""
     suite = results["suite"]
@@ -88,7 +94,7 @@ def facts_line(facts: Facts, results: Mapping[str, Any]) -> tuple[Entry, ...]:
         Entry("Prompts", f"{suite['distinct_prompts']:,}"),
         Entry("Seeds a prompt", seeds_text(results).split(" seed")[0]),
         Entry("Sampling", sampling_text(suite.get("sampling"))),
-        Entry("Voters", str(len(facts.voters))),
+        Entry("Voters", _voters(facts)),
         Entry("Held out", join_words([judge.name for judge in facts.held_out]) or "none"),
     ]
     if any(warning["kind"] == "one_training_seed" for warning in results["warnings"]):

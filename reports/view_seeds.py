@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefbench.reports.view_facts import VOTE, Facts, comparison_of
+from prefbench.reports.view_comparison import VOTE, comparison_of
+from prefbench.reports.view_facts import Facts
 from prefbench.reports.view_forest import ForestRow, Shape, forest_row, plot_x
 from prefbench.reports.view_numbers import NARROW, count, join_words, percent
 from prefbench.reports.view_verdicts import TRAINED_AGAINST, VOTE_NAME

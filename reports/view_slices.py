@@ -73,7 +73,7 @@ def slice_cards(facts: Facts) -> tuple[SliceCard, ...]:
                 for s, row in found
                 if row is not None
             ]
-            states += [row.mark.state for row in rows]
+            states += [row.state for _, row in found if row is not None]
             groups.append(SliceGroup(kind, tuple(rows)))
         vote = facts.get(name, facts.baseline)
         planned = ("planned",) if vote.planned else ()

@@ -6,7 +6,8 @@ from itertools import combinations
 from typing import Any
 
 from prefbench.bench.votes_block import WITH_TRAINED_AGAINST
-from prefbench.reports.view_facts import Facts, State, Variant
+from prefbench.reports.view_comparison import State, Variant
+from prefbench.reports.view_facts import Facts
 from prefbench.reports.view_forest import ForestRow, forest_row
 from prefbench.reports.view_headline import focus
 from prefbench.reports.view_numbers import Name, count, join_words, split_name

@@ -109,6 +109,7 @@ def test_a_scorer_that_was_trained_against_stands_apart_and_says_that_it_does_no
     assert not cards[2].find("tr", class_="barred")
     assert "trained against, no vote" in page.find("ul", class_="legend")[0].text
     assert "Majority vote of 3 scorers" in page.find("p", class_="lead")[0].text
+    assert "Voters 3–4" in page.find("dl", class_="facts")[0].text
 
 
 def test_votes_on_the_page_are_those_of_the_results(page: Any, full: Any) -> None:
