@@ -84,7 +84,7 @@ def print_results(console: Console, results: Mapping[str, Any]) -> None:
     for line in voting_lines(results, ordered, _rate):
         console.print(line)
     console.print(_explored(results["comparisons"]))
-    for part in definition_lines(results["definitions"] or ()):
+    for part in definition_lines(results["definitions"] or (), baseline=next(iter(results["checkpoints"]))):
         console.print(part)
     if results.get("methods"):
         console.print()

@@ -23,12 +23,17 @@ SHORT = {
 Entry = Mapping[str, Any]
 
 
-def definition_lines(definitions: Sequence[Entry]) -> Iterator[Table | Text]:
-    """A table a comparison, a column a definition; then what each definition is, counts and ignores."""
+def definition_lines(definitions: Sequence[Entry], baseline: str) -> Iterator[Table | Text]:
+    """A table a comparison with the baseline, a column a definition; then what each definition is, counts and ignores."""
     pairs = dict.fromkeys((entry["a"], entry["b"]) for entry in definitions)
-    for a, b in pairs:
+    against = [(a, b) for a, b in pairs if baseline in (a, b)]
+    if against:
+        yield Text()
+    for a, b in against:
         yield _table(a, b, [entry for entry in definitions if (entry["a"], entry["b"]) == (a, b)])
         yield Text()
+    if len(against) < len(pairs):
+        yield Text(f"Those of the other {len(pairs) - len(against)} comparisons are in results.json.")
     for name in dict.fromkeys(entry["definition"] for entry in definitions):
         entry = next(e for e in definitions if e["definition"] == name and e["scorer"] != MAJORITY)
         number = f"{entry['prompts']:,} prompts" + (

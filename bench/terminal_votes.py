@@ -34,7 +34,7 @@ def voteless(votes: Sequence[Entry], voters: Sequence[str]) -> set[tuple[str, st
 def voting_lines(
     results: Mapping[str, Any], votes: Sequence[Entry], rate: Callable[[Entry], Text]
 ) -> Iterator[Table | Text]:
-    """What must be said of the votes; nothing where exact ties, plain rules and every variant say the same.
+    """What must be said of the votes, and whether another way to count them decides otherwise.
 
     Args:
         results: the results.
@@ -57,6 +57,11 @@ def voting_lines(
         yield Text()
         yield Text("Other ways to count the votes, where they decide otherwise", style="bold")
         yield table
+    elif len(electorate["voters"]) > 1:
+        weighted = ", by accuracy" if block["weights"] else ""
+        yield Text(
+            f"Counted otherwise (unanimous, without each voter{weighted}) no verdict changes.", style="dim"
+        )
 
 
 def _otherwise(
