@@ -42,7 +42,11 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when the block ends without an error; an older one is replaced."""
+    """A folder that appears under its name only when the block ends without an error; an older one is replaced.
+
+    A link is followed: what it leads to is replaced, and it stays.
+    """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     os.chmod(work, 0o755)

@@ -10,7 +10,7 @@ from prefbench.bench import atomic
 from prefbench.bench.electorate.options import VotingOptions
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.gaps import Incomplete, drop_incomplete
-from prefbench.bench.out_folder import check_out
+from prefbench.bench.out_folder import check_replaceable
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.results import summarise
 from prefbench.bench.results_file import read_results
@@ -243,7 +243,7 @@ def check_output_folder(out: Path, checkpoints: Sequence[str] | None = None) -> 
     Raises:
         UsageError: `out` cannot be written, or is a folder with something else in it.
     """
-    check_out(out)
+    check_replaceable(out)
     if out.is_dir():
         foreign = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN)
         if foreign:

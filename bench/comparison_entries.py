@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from prefbench.bench.exceptions import DataError
 from prefbench.bench.paired_samples import Ballots, PairedSamples, slices_of
@@ -84,8 +85,9 @@ def comparison_entries(
     def of_slice(name: str) -> list[dict[str, Any]]:
         return _compare(samples, ballots, prompts, name, slices[name], resamples, seed, interval)
 
-    # Slices have streams of their own, and numpy's work on one leaves other cores free.
-    with ThreadPoolExecutor(max_workers=min(SLICES_AT_ONCE, os.cpu_count() or 1)) as pool:
+    # Slices have streams of their own, so they may run side by side; BLAS with threads of its own would fight for the cores.
+    workers = min(SLICES_AT_ONCE, os.cpu_count() or 1)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=workers) as pool:
         entries = [entry for found in pool.map(of_slice, slices) for entry in found]
     _adjust(entries, samples.checkpoints[0], {"all", *planned_slices})
     return entries

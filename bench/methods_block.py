@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from prefbench.bench.exceptions import UsageError
 from prefbench.bench.paired_samples import Ballots, PairedSamples
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.two_level import MethodWinRate, method_win_rates
@@ -47,15 +46,11 @@ def groups_of(
         told: method -> checkpoints, where a user says it; None to go by the training records.
 
     Raises:
-        UsageError: see `named_groups`; or the only method takes all checkpoints.
+        UsageError: see `named_groups`.
     """
     found = training_groups(checkpoints) if told is None else named_groups(told, checkpoints)
     inside = {name for group in found for name in group.checkpoints}
     alone = [_alone(name, info) for name, info in checkpoints.items() if name not in inside]
-    if told and len(found) + len(alone) == 1:
-        raise UsageError(
-            f"--method {found[0].name} takes every checkpoint there is: nothing is left to compare it with."
-        )
     order = list(checkpoints)
     return sorted([*found, *alone], key=lambda group: min(map(order.index, group.checkpoints)))
 

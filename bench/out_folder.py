@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefbench.bench.exceptions import UsageError
 
-__all__ = ["check_out", "check_own_folder"]
+__all__ = ["check_out", "check_own_folder", "check_replaceable"]
 
 
 def check_out(out: Path) -> None:
@@ -33,6 +33,20 @@ def check_out(out: Path) -> None:
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse the current folder to a command that puts a new folder in the place of an old one.
+
+    Raises:
+        UsageError: also where `out` cannot be written.
+    """
+    check_out(out)
+    if out.resolve() == Path.cwd():
+        raise UsageError(
+            f"--out {out} is the folder you are in, and this command replaces its folder as a whole: your shell would be left "
+            "in one that is gone. Give --out a name inside it, or another place."
+        )
 
 
 def check_own_folder(

@@ -159,9 +159,9 @@ def _roles(electorate: Mapping[str, Sequence[str]]) -> dict[str, str]:
         raise UsageError(
             f"{', '.join(twice)} stands twice in the electorate. A scorer votes or is held out, once."
         )
-    if MAJORITY in both:
+    if any(name in (MAJORITY, f"{MAJORITY} vote") for name in both):
         raise UsageError(
-            f"A scorer may not be called {MAJORITY!r}: results use that name for the vote. Rename it."
+            f"A scorer may not be called {MAJORITY!r} or '{MAJORITY} vote': results use these names for the vote. Rename it."
         )
     return dict.fromkeys(voters, "votes") | dict.fromkeys(held_out, "held out")
 

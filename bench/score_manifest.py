@@ -25,7 +25,7 @@ from prefbench.scorers.fingerprint import sha256_of_file
 if TYPE_CHECKING:
     from prefbench.scorers.protocol import Scorer
 
-__all__ = ["ScoredManifest", "score_manifest"]
+__all__ = ["ScoredManifest", "check_scorers", "score_manifest"]
 
 Memory = Literal["low", "high"]
 
@@ -288,7 +288,8 @@ def _with_row(error: DataError, images: Sequence[Path], start: int) -> DataError
     return error if row is None else DataError(f"Row {row} of the manifest: {error} Nothing was written.")
 
 
-def _check_request(scorers: Sequence[str], out: Path, given: Mapping[str, Mapping[str, str]]) -> None:
+def check_scorers(scorers: Sequence[str]) -> None:
+    """Raises UsageError for no scorer, an unknown one, or one given twice."""
     from prefbench.scorers.registry import REGISTRY
 
     if not scorers:
@@ -297,6 +298,10 @@ def _check_request(scorers: Sequence[str], out: Path, given: Mapping[str, Mappin
         REGISTRY.get(name.partition("@")[0])
         if scorers.count(name) > 1:
             raise UsageError(f"Scorer {name!r} is given twice. Name each scorer once.")
+
+
+def _check_request(scorers: Sequence[str], out: Path, given: Mapping[str, Mapping[str, str]]) -> None:
+    check_scorers(scorers)
     for option, values in given.items():
         for name in values:
             if name not in scorers:

@@ -8,6 +8,9 @@ from prefbench.bench.exceptions import DataError
 
 __all__ = ["SHOWN", "more", "rows_named", "seeds", "texts"]
 
+NAMES = ("checkpoint", "scorer", "checkpoint_a", "checkpoint_b", "annotator")
+"""Columns that name something, which is printed and compared letter by letter."""
+
 SHOWN = 5
 """Offenders listed in an error before "and N more"."""
 
@@ -32,7 +35,20 @@ def texts(column: pd.Series, name: str, source: str, *, may_be_empty: bool) -> n
     empty = np.array([not value.strip() for value in values])
     if empty.any() and not may_be_empty:
         raise DataError(f'{source} {rows_named(empty)}: column "{name}" is empty. Fill it or delete the row.')
+    if name in NAMES:
+        _check_names(values, name, source)
     return values
+
+
+def _check_names(values: npt.NDArray[np.object_], name: str, source: str) -> None:
+    """Refuse names that look like another one, or that would command the terminal they are printed on."""
+    odd = {value for value in set(values) if value and (value != value.strip() or not value.isprintable())}
+    if odd:
+        faulty = np.array([value in odd for value in values])
+        raise DataError(
+            f'{source} {rows_named(faulty)}: column "{name}" has {sorted(odd)[0]!r}: blanks around a name, or a character that '
+            "does not print, make names that look alike and are not. Take them away."
+        )
 
 
 def seeds(column: pd.Series, source: str) -> npt.NDArray[np.int64]:

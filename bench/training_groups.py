@@ -85,6 +85,11 @@ def named_groups(
             raise UsageError(
                 f"--method {method}: a checkpoint that is not among its trainings has this name. Call the method otherwise."
             )
+        if next(iter(checkpoints)) in members:
+            raise UsageError(
+                f"--method {method}: {next(iter(checkpoints))!r} is the baseline that verdicts are against, and would be held "
+                "against itself. Leave it out of the method, or choose another baseline."
+            )
         cards = [checkpoints[name].get("training") or {} for name in members]
         seeds = tuple(card.get("seed") for card in cards)
         groups.append(TrainingGroup(method, tuple(members), None if None in seeds else seeds))

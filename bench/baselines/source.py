@@ -110,6 +110,11 @@ def read_source(path: Path) -> ScoreSource:
         return ScoreSource(folder, "run" if is_run else "comparison", scores, results, results["scorers"])
     if (folder / SCORERS).is_file():
         return ScoreSource(folder, "scored images", scores, None, _scorers(folder / SCORERS))
+    if path.is_dir():
+        raise DataError(
+            f"{path} has {SCORES} and no {RESULTS}: who votes there, and what may be compared with it, is not known. Keep both "
+            f"files, or give {folder / SCORES} as a bare table, in which every scorer votes."
+        )
     return ScoreSource(path, "scores table", scores, None, {})
 
 

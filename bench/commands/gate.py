@@ -164,7 +164,7 @@ def gate_command(
     from rich.console import Console
 
     from prefbench.bench.gate.gating import gate_release
-    from prefbench.bench.gate.printing import print_gate
+    from prefbench.bench.gate.printing import conclude
 
     if sequential:
         from prefbench.bench.gate.sequential_gating import replay_gate as gate_release
@@ -180,10 +180,7 @@ def gate_command(
         folder=baselines,
         **{name: value for name, value in looks.items() if value is not None},
     )
-    console = Console()
-    print_gate(console, report)
-    console.print(f"\nWritten: {out}", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(report["exit_code"])
+    raise typer.Exit(conclude(Console(), report, out))
 
 
 def _check_options(source: Path, sequential: bool, looks: dict[str, Any], drawing: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def draw_and_gate(
     # After the cheap errors: these import torch.
     from rich.console import Console
 
-    from prefbench.bench.gate.printing import print_gate, print_look
+    from prefbench.bench.gate.printing import conclude, print_look
     from prefbench.bench.gate.prompt_order import keyed_order
     from prefbench.bench.gate.sequential_gating import gate_by_blocks, plan_by_blocks
     from prefbench.bench.plan import plan_prompts
@@ -88,6 +88,4 @@ def draw_and_gate(
         **options,
     )
     console.print()
-    print_gate(console, report)
-    console.print(f"\nWritten: {out}", markup=False, highlight=False, soft_wrap=True)
-    return int(report["exit_code"])
+    return conclude(console, report, out)

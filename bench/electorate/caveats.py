@@ -125,13 +125,14 @@ def _its(names: Sequence[str]) -> str:
 def _without_them(results: Mapping[str, Any], name: str, votes: Mapping[tuple[str, str], Entry]) -> list[str]:
     """What is left of the electorate, where it needs a word."""
     electorate = results["suite"]["electorate"]
-    left = {tuple(entry["voters"]) for pair, entry in votes.items() if name in pair}
-    alone = sorted({voters[0] for voters in left if len(voters) == 1})
-    even = sorted({len(voters) for voters in left if len(voters) % 2 == 0})
-    sentences = [f"There {scorer} votes alone." for scorer in alone]
-    if even and len(electorate["voters"]) % 2:
-        numbers = " or ".join(map(str, even))
-        sentences.append(f"{numbers} voters are left, an even number: {electorate['tie_rule']}.")
+    left = {pair: entry["voters"] for pair, entry in votes.items() if name in pair}
+    alone = [f"{a} over {b} {voters[0]} votes alone" for (a, b), voters in left.items() if len(voters) == 1]
+    even = {pair: len(voters) for pair, voters in left.items() if len(voters) % 2 == 0}
+    sentences = [f"In {', in '.join(alone)}."] if alone else []
+    if even and not set(even.values()) <= {len(electorate["voters"])}:
+        where = "" if len(even) == len(left) else " in " + ", ".join(f"{a} over {b}" for a, b in even)
+        numbers = " or ".join(map(str, sorted(set(even.values()))))
+        sentences.append(f"{numbers} voters are left{where}, an even number: {electorate['tie_rule']}.")
     return sentences
 
 

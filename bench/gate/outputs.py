@@ -7,7 +7,7 @@ from typing import Any
 
 from prefbench.bench import atomic
 from prefbench.bench.exceptions import UsageError
-from prefbench.bench.out_folder import check_out
+from prefbench.bench.out_folder import check_own_folder, check_replaceable
 from prefbench.reports.gate_markdown import gate_markdown
 from prefbench.reports.junit import junit_xml
 
@@ -22,7 +22,8 @@ def check_gate_folder(out: Path) -> None:
     Raises:
         UsageError: it cannot be written, or holds something else.
     """
-    check_out(out)
+    check_replaceable(out)
+    check_own_folder(out, "gate", "gate.json", ("schema", "outcome", "rules"))
     if out.is_dir():
         foreign = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN)
         if foreign:

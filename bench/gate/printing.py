@@ -1,7 +1,10 @@
 """A gate's report for a terminal of 80 columns or more: the verdict first."""
 
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +14,7 @@ from rich.text import Text
 from prefbench.bench.gate.sequential import Look
 from prefbench.bench.gate.wording import WORDS, errors_text, look_text, p_text, shown_p
 
-__all__ = ["print_gate", "print_look"]
+__all__ = ["conclude", "print_gate", "print_look"]
 
 STYLES = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
 
@@ -41,6 +44,27 @@ def print_gate(console: Console, report: Mapping[str, Any]) -> None:
     for warning in report["warnings"]:
         console.print()
         console.print(Text.assemble(("Warning: ", "bold yellow"), warning["text"]))
+
+
+def conclude(console: Console, report: Mapping[str, Any], out: Path) -> int:
+    """Print what was written; returns the gate's exit code, whether or not anybody could be told.
+
+    A reader that goes away (`| head`) or a full disk behind standard output is not the release's fault: the outcome is in `out`.
+    """
+    try:
+        print_gate(console, report)
+        console.print(f"\nWritten: {out}", markup=False, highlight=False, soft_wrap=True)
+        console.file.flush()
+    except (
+        OSError,
+        SystemExit,
+    ) as error:  # rich ends the process with 1 where a pipe is closed, and 1 means "failed"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), console.file.fileno())
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            print(
+                f"The gate is written to {out}; standard output cannot be: {error.strerror}.", file=sys.stderr
+            )
+    return int(report["exit_code"])
 
 
 def print_look(console: Console, look: Look, of_prompts: int) -> None:

@@ -27,7 +27,7 @@ from prefbench.bench.out_folder import check_own_folder
 from prefbench.bench.progress import Stages, silent
 from prefbench.bench.reencoding.copies import ENCODINGS, GIVEN, LOSSLESS, LOSSY, write_copies
 from prefbench.bench.score_folder import check_score_folder
-from prefbench.bench.score_manifest import ScoredManifest, score_manifest
+from prefbench.bench.score_manifest import ScoredManifest, check_scorers, score_manifest
 from prefbench.bench.tally.reencoding_noise import NEIGHBOURS, reencoding_noise, turned_votes
 from prefbench.bench.toml_text import toml_text
 
@@ -93,6 +93,7 @@ def measure_noise(
             f"{manifest.path} has {len(manifest.images)} images. A tolerance is the change that one pair in twenty exceeds: give "
             f"{FEWEST} images or more; a few hundred make it steady."
         )
+    check_scorers(scorers)
     with tempfile.TemporaryDirectory(prefix="prefbench-noise-") as folder:
         copies, psnr = write_copies(manifest, Path(folder), stages)
         scored = score_manifest(

@@ -237,7 +237,7 @@ def test_the_block_does_not_change_another_and_pairs_that_were_not_compared_leav
         ({"m": ["dpo_0", "dpo_0"]}, "twice"),
         ({"m": ["dpo_0", "dpo_1"], "n": ["dpo_1", "dpo_2"]}, "--method m already"),
         ({"base": ["dpo_0", "dpo_1"]}, "has this name"),
-        ({"m": list(SHIFTS)}, "nothing is left"),
+        ({"m": list(SHIFTS)}, "is the baseline"),
     ],
 )
 def test_methods_that_do_not_fit_are_refused(methods, message):

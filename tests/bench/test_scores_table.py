@@ -79,6 +79,8 @@ def test_a_missing_file_or_a_folder_is_said_to_be_one(tmp_path, name, says):
         (GOOD.replace(",0,", ",99999999999999999999,"), ['"seed"', "64 bits"]),
         (GOOD.replace("a red cube", "", 1), ["row 1", '"prompt"', "is empty"]),
         (GOOD.replace("b,p1", " ,p1"), ["row 2", '"checkpoint"', "is empty"]),
+        (GOOD.replace("b,p1", "a ,p1"), ["row 2", '"checkpoint"', "'a '", "look alike"]),
+        (GOOD.replace("pick", "pi\x1b[2Jck", 1), ["row 1", '"scorer"', "does not print"]),
         (GOOD + "a,p1,a red cube,0,pick,0.6\n", ["row 3", "given again", "rows 1, 3", "different seeds"]),
         (GOOD + "a,p1,a blue cube,1,pick,0\n", ["'p1'", "'a red cube' in row 1", "'a blue cube' in row 3"]),
     ],
@@ -162,12 +164,13 @@ def test_frames_with_numbers_or_text_or_missing_values_are_checked_alike():
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1).filter(str.strip)
+NAME = TEXT.filter(lambda text: text == text.strip() and text.isprintable())
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     prompts=st.dictionaries(TEXT, TEXT, min_size=1, max_size=4),
-    names=st.lists(TEXT, min_size=1, max_size=2, unique=True),
+    names=st.lists(NAME, min_size=1, max_size=2, unique=True),
     seed=st.integers(-(2**63), 2**63 - 1),
     score=st.floats(allow_nan=False, allow_infinity=False),
 )

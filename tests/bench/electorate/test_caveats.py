@@ -132,7 +132,7 @@ def test_a_voter_that_is_left_alone_is_named_and_comparisons_that_end_alike_are_
     found = judge(quality, "xyz", trained_against={"refl": ["x", "y"]})
     (warning,) = warnings_of(found, "trained_against")
     assert "refl was trained against x and y: their votes do not count" in warning["text"]
-    assert "There z votes alone." in warning["text"]
+    assert "refl over base z votes alone" in warning["text"]
     assert "With them: refl over base" in warning["text"]
     assert warning["text"].endswith("; 2 more comparisons would end alike.")
     sentence = next(v["sentence"] for v in found["verdicts"] if v["a"] == "refl")

@@ -235,3 +235,57 @@ def test_rules_in_a_suite_survive_writing_it():
     assert suite.gate is not None
     assert [rule.kind for rule in suite.gate.rules] == ["slice_loss", "non_inferiority"]
     assert parse_suite(suite_text(suite), where="copy") == suite
+
+
+COMMAND = (
+    f"{sys.executable} -m prefbench.bench.cli gate scores.csv --candidate mine --baseline base --out out"
+)
+
+
+@pytest.mark.parametrize(("behind", "told"), [("| true", ""), ("> /dev/full", "The gate is written to out")])
+def test_the_exit_code_is_the_outcome_though_nobody_can_be_told(tmp_path, behind, told):
+    """A closed pipe ends a process with 1 by rich's custom, and a full disk is bad input elsewhere: here 0 is the outcome."""
+    save(tmp_path, table([outcomes(ties=200)]))
+    done = subprocess.run(
+        ["bash", "-c", f"{COMMAND} {behind}; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert told in done.stderr
+    assert json.loads((tmp_path / "out/gate.json").read_text())["outcome"] == "pass"
+
+
+def test_a_folder_that_only_looks_like_a_gate_s_is_left_alone(tmp_path):
+    save(tmp_path, table([outcomes(ties=200)]))
+    (tmp_path / "out/pictures").mkdir(parents=True)
+    (tmp_path / "out/pictures/holiday.jpg").write_bytes(b"mine")
+    assert "did not write (pictures)" in refusal(tmp_path)
+
+
+def test_a_link_to_a_folder_is_followed_and_the_current_folder_is_refused(tmp_path, monkeypatch):
+    save(tmp_path, table([outcomes(ties=200)]))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to("elsewhere")
+    for _ in range(2):
+        assert here(tmp_path).exit_code == 0
+    assert (tmp_path / "out").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == WRITTEN
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "out", "scores.csv"]
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert "the folder you are in" in refusal(tmp_path, "--out", ".")
+
+
+def test_a_comparison_that_lost_its_results_is_not_taken_for_a_bare_table(tmp_path):
+    save(tmp_path, table([outcomes(ties=200)] * 3, scorers=("one", "two", "three")))
+    arguments = ["compare", str(tmp_path / "scores.csv"), "--a", "mine", "--b", "base", "--held-out", "three"]
+    assert CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "run")]).exit_code == 0
+    assert here(tmp_path, source="run").exit_code == 0
+    (tmp_path / "run/results.json").unlink()
+    (
+        (tmp_path / "out/gate.json").unlink(),
+        (tmp_path / "out/gate.md").unlink(),
+        (tmp_path / "out/junit.xml").unlink(),
+    )
+    assert "no results.json" in refusal(tmp_path, source="run")
