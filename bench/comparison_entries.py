@@ -23,7 +23,8 @@ from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.multiplicity import benjamini_hochberg, holm
 from prefbench.bench.tally.permutation import ENUMERATED
-from prefbench.bench.tally.win_rate import RARE, Interval, MeanDifference, WinRate, tally
+from prefbench.bench.tally.votes import Outcome
+from prefbench.bench.tally.win_rate import RARE, Interval, MeanDifference, WinRate, counted_rate, tally
 from prefbench.bench.verdict import MAJORITY
 
 __all__ = ["TESTS", "comparison_entries", "method_text"]
@@ -133,12 +134,13 @@ def _compare(
     entries, rate, difference = [], iter(rates), iter(differences)
     for i, (a, b) in enumerate(ballots.pairs):
         vote: WinRate | None = next(rate)
-        kept = rows & ballots.counted[i]
-        if kept.sum() < rows.sum():
-            vote = _counted(ballots.vote[i][kept], prompts[kept], resamples, stream(seed, name), interval)
+        outcome = Outcome(ballots.vote[i][rows], ballots.counted[i][rows])
+        if not outcome.counted.all():
+            rng = stream(seed, name)
+            vote = counted_rate(outcome, prompts[rows], resamples=resamples, rng=rng, interval=interval)
         if vote is not None:
             voters = [samples.scorers[k] for k in ballots.electorates[i]]
-            left_out = int((~ballots.counted[i][rows]).sum())
+            left_out = int((~outcome.counted).sum())
             entries.append(
                 _entry(a, b, MAJORITY, name, vote, None) | {"voters": voters, "abstained": left_out}
             )
@@ -149,19 +151,6 @@ def _compare(
             )
         entries += [_entry(a, b, scorer, name, next(rate), next(difference)) for scorer in samples.scorers]
     return entries
-
-
-def _counted(
-    vote: npt.NDArray[np.int8],
-    prompts: npt.NDArray[np.int64],
-    resamples: int,
-    rng: np.random.Generator,
-    interval: Interval,
-) -> WinRate | None:
-    """The vote over the pairs that its tie rule counts; None where it counts none, and the slice has no vote."""
-    if not len(vote):
-        return None
-    return tally(vote[:, None], None, prompts, resamples=resamples, rng=rng, interval=interval)[0][0]
 
 
 def _entry(

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from prefbench.bench.electorate.accuracies import Accuracies, voter_weights
 from prefbench.bench.paired_samples import Ballots, PairedSamples
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.votes import Outcome, decide, unanimous
-from prefbench.bench.tally.win_rate import Interval, WinRate, tally
+from prefbench.bench.tally.win_rate import Interval, WinRate, counted_rate, tally
 from prefbench.bench.verdict import MAJORITY
 
-__all__ = ["WITH_TRAINED_AGAINST", "counted_rate", "votes_block"]
+__all__ = ["WITH_TRAINED_AGAINST", "votes_block"]
 
 WITH_TRAINED_AGAINST = "with trained-against"
 """The rule of the variant in which scorers vote on what was trained against them."""
@@ -31,32 +30,6 @@ class _Variant:
     pair: tuple[str, str]
     voters: list[str]
     outcome: Outcome
-
-
-def counted_rate(
-    outcome: Outcome,
-    prompts: npt.ArrayLike,
-    *,
-    resamples: int,
-    rng: np.random.Generator,
-    interval: Interval = "percentile",
-) -> WinRate | None:
-    """Win rate of a vote over the pairs that its tie rule counts; None where it counts none.
-
-    Args:
-        outcome: of the vote.
-        prompts: each pair's prompt. Only those with a pair that is counted are resampled.
-        resamples: bootstrap samples.
-        rng: source of the draws.
-        interval: as `tally` takes it.
-    """
-    kept = outcome.counted
-    if not kept.any():
-        return None
-    signs = outcome.signs[kept][:, None]
-    return tally(signs, None, np.asarray(prompts)[kept], resamples=resamples, rng=rng, interval=interval)[0][
-        0
-    ]
 
 
 def votes_block(

@@ -33,6 +33,7 @@ from scipy import special
 from prefbench.bench.tally.bca import bca_limits
 from prefbench.bench.tally.permutation import difference_flip_p_values, vote_flip_p_values
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
+from prefbench.bench.tally.votes import Outcome
 from prefbench.bench.tally.votes import votes as pair_votes
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Interval",
     "MeanDifference",
     "WinRate",
+    "counted_rate",
     "effect_size",
     "mean_difference",
     "tally",
@@ -237,6 +239,32 @@ def win_rate(
     """
     signs = pair_votes(a, b, higher_is_better=higher_is_better)
     return tally(signs[:, None], None, np.asarray(prompts), resamples=resamples, rng=rng)[0][0]
+
+
+def counted_rate(
+    outcome: Outcome,
+    prompts: npt.ArrayLike,
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+    interval: Interval = "percentile",
+) -> WinRate | None:
+    """Win rate of a vote over the pairs that its tie rule counts; None where it counts none.
+
+    Args:
+        outcome: of the vote.
+        prompts: each pair's prompt. Only those with a pair that is counted are resampled.
+        resamples: bootstrap samples.
+        rng: source of the draws.
+        interval: as `tally` takes it.
+    """
+    kept = outcome.counted
+    if not kept.any():
+        return None
+    signs = outcome.signs[kept][:, None]
+    return tally(signs, None, np.asarray(prompts)[kept], resamples=resamples, rng=rng, interval=interval)[0][
+        0
+    ]
 
 
 def mean_difference(
