@@ -3,17 +3,21 @@
 The pairs of all training seeds stand together: seed s of the arm against seed s of the control, or against the one base.
 The interval resamples prompts, each with its pairs of all seeds. It is an interval over PROMPTS, of these trainings: three
 seeds are too few to resample, so the lowest and the highest rate of a single seed stand beside it, and a verdict needs
-both: the interval leaves out 50 %, and every seed lies on that side of it.
+both: the interval leaves out 50 %, and every seed lies on that side of it. Such a verdict is about these trainings. What may
+be said of the method stands beside it: an interval over trainings and prompts (`tally.two_level`).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from prefbench.bench.paired_samples import arrange, cast_votes
+from prefbench.bench.paired_samples import PairedSamples, arrange, cast_votes
+from prefbench.bench.resamples import stream
 from prefbench.bench.results import summarise
+from prefbench.bench.tally.two_level import method_win_rates
 from prefbench.bench.tally.votes import majority
 from prefbench.bench.verdict import MAJORITY
 
@@ -78,8 +82,8 @@ def compare_runs(
         resamples: of the bootstrap over prompts.
 
     Returns:
-        One dict a judge: "over", "judge", the fields of a comparison in results.json, "per_seed", "verdict". Empty where
-        no seed has both.
+        One dict a judge: "over", "judge", the fields of a comparison in results.json, "per_seed", "verdict", and
+        "trainings_ci95", over trainings and prompts, None from fewer than two trainings. Empty where no seed has both.
     """
     seeds = sorted(runs.keys() & other_runs.keys())
     if not seeds:
@@ -109,6 +113,21 @@ def compare_runs(
             | {
                 "per_seed": {str(seed): rate for seed, rate in per_seed.items()},
                 "verdict": verdict(entry["ci95"], per_seed),
+                "trainings_ci95": _over_trainings(cast, samples, resamples),
             }
         )
     return found
+
+
+def _over_trainings(
+    cast: npt.NDArray[np.int8], samples: PairedSamples, resamples: int
+) -> tuple[float, float] | None:
+    """Limits of the win rate over trainings and prompts: seed against seed, so their differences are the sample."""
+    prompts, seeds = (samples.about[column].to_numpy() for column in ("prompt", "seed"))
+    trainings = [np.flatnonzero(seeds == seed) for seed in np.unique(seeds)]
+    if len(trainings) < 2:
+        return None
+    # The same prompts in the same order for every training: a table lacks no sample that another has.
+    of_training = np.stack([cast[rows] for rows in trainings])[:, None, :, None]
+    labels = prompts[trainings[0]]
+    return method_win_rates(of_training, labels, resamples=resamples, rng=stream(0, "all"))[0].ci95

@@ -7,7 +7,8 @@
  "base": {"mean_truth"},
  "arms": [{"name", "method", "only_control", "settings", "why", "controls", "factor", "lr", "mean_truth",
            "diverged": {seed: sentence}, "seconds_a_training",
-           "comparisons": [{"over", "judge", the fields of results.json's comparisons, "per_seed", "verdict"}],
+           "comparisons": [{"over", "judge", the fields of results.json's comparisons, "per_seed", "verdict",
+                           "trainings_ci95"}],
            "stability": what stability.spreads returns, null for an arm that is not traced or diverged}]}
 """
 

@@ -16,7 +16,8 @@ STYLES = {"beats": "green", "loses": "red", "ties": "dim"}
 LEGEND = (
     "Win rate in %, ties half; [95 % interval over prompts]; lowest-highest rate of a single training seed. beats / loses: "
     "the interval leaves out 50 % and every training seed lies on that side; ties: not told apart. vote: majority of the "
-    "scorers; truth: the known utility of this world, which does not vote; its mean is given for each arm."
+    "scorers; truth: the known utility of this world, which does not vote; its mean is given for each arm. over trainings "
+    "too (in the Markdown): 95 % interval over trainings and prompts."
 )
 CUT = "Cut down (--steps, --limit or --pairs): this run tries the machinery, its verdicts mean nothing."
 
@@ -81,13 +82,15 @@ def _cell(entry: Entry) -> Text:
 
 
 def _rate(entry: Entry, digits: int) -> str:
-    def percent(rate: float) -> str:
-        return f"{100 * rate:.{digits}f}"
+    rates = [f"{100 * rate:.{digits}f}" for rate in sorted(entry["per_seed"].values())]
+    spread = f" {rates[0]}-{rates[-1]}" if len(rates) > 1 else ""
+    return f"{100 * entry['win_rate']:.{digits}f} {_interval(entry['ci95'], digits)}{spread}"
 
-    ci95, seeds = entry["ci95"], entry["per_seed"].values()
-    interval = "[n/a]" if ci95 is None else f"[{percent(ci95[0])}, {percent(ci95[1])}]"
-    spread = f" {percent(min(seeds))}-{percent(max(seeds))}" if len(seeds) > 1 else ""
-    return f"{percent(entry['win_rate'])} {interval}{spread}"
+
+def _interval(limits: Sequence[float] | None, digits: int) -> str:
+    if limits is None:
+        return "[n/a]"
+    return f"[{100 * limits[0]:.{digits}f}, {100 * limits[1]:.{digits}f}]"
 
 
 def statements(results: Mapping[str, Any]) -> list[str]:
@@ -120,7 +123,34 @@ def statements(results: Mapping[str, Any]) -> list[str]:
         )
         if failed:
             lines.append(f"By {by} these do not: {'; '.join(failed)}.")
+        lines += _how_much_is_proved(results, judge, by)
     return lines
+
+
+def _how_much_is_proved(results: Mapping[str, Any], judge: str, by: str) -> Iterator[str]:
+    """How many comparisons with a control are told apart over prompts, by the verdict, and over trainings."""
+    held_against_controls = [
+        entry
+        for arm in results["arms"]
+        for entry in arm["comparisons"]
+        if entry["judge"] == judge
+        and entry["over"] in arm["controls"]
+        and entry["trainings_ci95"] is not None
+    ]
+    if held_against_controls:
+        over_prompts, over_trainings = (
+            sum(
+                entry[key] is not None and not entry[key][0] <= 0.5 <= entry[key][1]
+                for entry in held_against_controls
+            )
+            for key in ("ci95", "trainings_ci95")
+        )
+        decided = sum(entry["verdict"] != "ties" for entry in held_against_controls)
+        yield (
+            f"By {by}, the interval over prompts tells {over_prompts} of {len(held_against_controls)} comparisons with a "
+            f"control apart, the verdict here {decided}, and the interval over trainings and prompts, which alone is about "
+            f"the methods, {over_trainings}."
+        )
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -134,14 +164,18 @@ def markdown(results: Mapping[str, Any]) -> str:
     ]
     for line in statements(results):
         lines += [line, ""]
-    lines += [f"| arm | over | vote | {' | '.join(held_out)} | {held_out[0]}, mean difference |"]
-    lines += ["|---" * (4 + len(held_out)) + "|"]
+    headers = [f"{judge} | over trainings too" for judge in ("vote", *held_out)]
+    lines += [f"| arm | over | {' | '.join(headers)} | {held_out[0]}, mean difference |"]
+    lines += ["|---" * (3 + 2 * len(headers)) + "|"]
     for arm in results["arms"]:
         for other, judges in _by_partner(arm):
-            cells = [f"{_rate(entry, 1)} {entry['verdict']}" for entry in judges]
+            cells = [
+                f"{_rate(entry, 1)} {entry['verdict']} | {_interval(entry['trainings_ci95'], 1)}"
+                for entry in judges
+            ]
             lines.append(f"| {arm['name']} | {other} | {' | '.join(cells)} | {_gap(judges[1])} |")
         if not arm["comparisons"]:
-            lines.append(f"| {arm['name']} | every training diverged |" + " |" * (2 + len(held_out)))
+            lines.append(f"| {arm['name']} | every training diverged |" + " |" * (1 + 2 * len(headers)))
     lines += ["", LEGEND, "", *_arms_table(results)]
     if any(arm["stability"] for arm in results["arms"]):
         lines += ["", *_stability_markdown(results)]

@@ -74,6 +74,21 @@ def test_an_arm_meets_its_control_seed_by_seed_and_a_diverged_seed_is_left_out()
     assert compare({0: middle(4)}, {1: middle(4)}) == {}
 
 
+def test_the_interval_over_trainings_is_the_one_over_prompts_widened_by_student_and_none_for_one_training() -> (
+    None
+):
+    """Rates 75 % and 100 %: mean 87.5 %, sd 0.1768, standard error 0.125, t(1) = 12.706: 87.5 % -+ 159 %, cut to [0, 1].
+
+    Three equal trainings have no spread: the interval over prompts stays.
+    """
+    base, won, all_won = middle(40), scores([k % 4 > 0 for k in range(40)]), scores([True] * 40)
+    apart = compare({0: won, 1: all_won}, {0: base, 1: base})["majority"]
+    assert apart["trainings_ci95"] == (0.0, 1.0)
+    alike = compare(dict.fromkeys(range(3), won), dict.fromkeys(range(3), base))["majority"]
+    assert alike["trainings_ci95"] == pytest.approx(alike["ci95"])
+    assert compare({0: won}, {0: base})["majority"]["trainings_ci95"] is None
+
+
 def test_a_verdict_needs_the_interval_and_every_seed_on_one_side() -> None:
     assert verdict([0.52, 0.6], {0: 0.55, 1: 0.57}) == "beats"
     assert verdict([0.52, 0.6], {0: 0.62, 1: 0.49}) == "ties"
@@ -131,6 +146,10 @@ def test_statements_name_what_held_and_what_did_not() -> None:
     lines = " ".join(statements(results()))
     assert "1 of 2 arms beat or tie the base and every control: good_arm_of_long_name (beats base" in lines
     assert "these do not: bad_arm (1 training diverged)" in lines
+    assert (
+        "By the majority vote, the interval over prompts tells 1 of 1 comparisons with a control apart"
+        in lines
+    )
     assert "three training seeds" not in lines
     assert "mean nothing" not in lines
     cut = results() | {"whole": False, "training_seeds": [0]}
