@@ -1,4 +1,4 @@
-"""Where prefbench keeps what can be made again: encodings, ratings, the originals' environments."""
+"""Where prefbench keeps what can be made again: encodings, scores, ratings, compiled templates, the originals' environments."""
 
 import os
 from pathlib import Path

@@ -286,6 +286,20 @@ def test_the_same_run_gives_the_same_bytes(example: Any, written: Path, tmp_path
     assert again.read_bytes() == written.read_bytes()
 
 
+def test_the_page_is_the_same_from_kept_templates_and_where_none_can_be_kept(
+    example: Any, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "again"):  # compiled and kept, then read back
+        monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path / "cache"))
+        again = write_report(example.results, example.scores, tmp_path / f"{name}.html", example.images)
+        assert again.read_bytes() == written.read_bytes()
+    assert any((tmp_path / "cache" / "templates").iterdir())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PREFBENCH_CACHE", str(tmp_path / "file"))
+    nowhere = write_report(example.results, example.scores, tmp_path / "nowhere.html", example.images)
+    assert nowhere.read_bytes() == written.read_bytes()
+
+
 def test_a_failed_report_leaves_no_file(example_of: Callable[..., Any], tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
