@@ -6,26 +6,37 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from prefbench.bench.paired_samples import Ballots, PairedSamples
+from prefbench.bench.resamples import stream
 from prefbench.bench.tally.agreement import (
     effective_voters,
     kendall_tau,
     krippendorff_alpha,
+    krippendorff_interval,
     same_winner,
     vote_correlation,
 )
 from prefbench.scorers.backbones import backbone_of, is_prompt_blind
 
-__all__ = ["KENDALL_PAIRS", "agreement_block", "family_sentences"]
+__all__ = ["ALPHA_RESAMPLES", "KENDALL_PAIRS", "agreement_block", "family_sentences"]
 
 KENDALL_PAIRS = 20_000
 """Of a comparison with more pairs of samples Kendall's tau looks at so many, evenly spread: its standard error is 0.005 then
 for independent scorers and 0.01 at most, and a table of a million rows does not take longer than its bootstrap."""
 
 
+ALPHA_RESAMPLES = 2000
+"""At most, for the interval of alpha: it decides nothing, and 10,000 would take as long as a slice of all win rates."""
+
+
 def agreement_block(
-    ballots: Ballots, samples: PairedSamples, scorers: Mapping[str, Mapping[str, Any]]
+    ballots: Ballots,
+    samples: PairedSamples,
+    scorers: Mapping[str, Mapping[str, Any]],
+    resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Over all pairs of all comparisons. Correlation and alpha are those of the voters, within a comparison.
 
@@ -34,10 +45,20 @@ def agreement_block(
         samples: the scores.
         scorers: scorer -> its info as results.json has it. Of one that is known from a scores table alone, backbone and whether
             it reads the prompt go by its name, if that is a registered one.
+        resamples: bootstrap samples of alpha's interval, of which `ALPHA_RESAMPLES` are enough.
+        seed: of its bootstrap.
     """
     comparisons, n, pairs = ballots.cast.shape
     flat = ballots.cast.transpose(1, 0, 2).reshape(n, comparisons * pairs)
     of = np.repeat(np.arange(comparisons), pairs)
+    prompts = np.tile(pd.factorize(samples.about["prompt"], sort=True)[0], comparisons)
+    interval = krippendorff_interval(
+        flat[: samples.voters],
+        prompts,
+        of,
+        resamples=min(resamples, ALPHA_RESAMPLES),
+        rng=stream(seed, "agreement"),
+    )
     correlation = vote_correlation(flat[: samples.voters], of)
     tau, used = _mean_tau(ballots, samples, [scorers[name]["direction"] for name in samples.scorers])
     return {
@@ -46,6 +67,7 @@ def agreement_block(
         "mean_vote_correlation": correlation,
         "effective_voters": effective_voters(samples.voters, correlation),
         "krippendorff_alpha": krippendorff_alpha(flat[: samples.voters], of),
+        "krippendorff_ci95": None if interval is None else list(interval),
         "kendall_tau": [[None if np.isnan(value) else float(value) for value in row] for row in tau],
         "kendall_pairs": used,
         "families": _families(scorers, samples.scorers),

@@ -6,10 +6,11 @@ from typing import Any
 
 from prefbench.bench.agreement_block import family_sentences
 from prefbench.bench.electorate.caveats import reward_hacking, trained_against, weightless_voters
-from prefbench.bench.electorate.warning_text import Found, by_pair, percent, warning
-from prefbench.bench.tally.win_rate import RARE
+from prefbench.bench.electorate.warning_text import Found, by_pair, pairs_text, percent, warning
+from prefbench.bench.tally.unanimity import RARE
 from prefbench.bench.training_groups import training_groups
 from prefbench.bench.verdict import MAJORITY, interval_text, outcome
+from prefbench.bench.wording import count
 
 __all__ = ["find_warnings"]
 
@@ -107,7 +108,8 @@ def _left_out(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
         )
         yield warning(
             "left_out",
-            f"{left_out['samples']} of {left_out['of']} samples are left out for all checkpoints, because a score is missing "
+            f"{left_out['samples']} of {count(left_out['of'], 'sample')} {'is' if left_out['samples'] == 1 else 'are'} left out "
+            "for all checkpoints, because a score is missing "
             f"({told}). If images that fail are not like the others, the win rates are not those of all prompts.",
             sorted(left_out["missing"]),
         )
@@ -143,7 +145,7 @@ def _few_prompts(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fou
         half = 100 * 1.96 * math.sqrt(0.25 / n)
         yield warning(
             "few_prompts",
-            f"{n} distinct prompt{'s' if n > 1 else ''}: a win rate near 50 % is known to about "
+            f"{count(n, 'distinct prompt')}: a win rate near 50 % is known to about "
             f"±{min(half, 50):.0f} points (one pair a prompt, no ties). More seeds of the same prompts do "
             "not make up for prompts.",
             [],
@@ -153,12 +155,15 @@ def _few_prompts(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fou
 def _electorate(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
     voters = results["suite"]["electorate"]["voters"]
     k, worth = len(voters), results["agreement"]["effective_voters"]
+    votes = by_pair(whole, MAJORITY).values()
+    full = [entry for entry in votes if len(entry["voters"]) == k]  # of the others `trained_against` tells
     if k == 1:
         yield warning("one_voter", f"One scorer votes: the vote is {voters[0]} and no second opinion.", [])
-    elif k % 2 == 0:
+    elif k % 2 == 0 and full:
+        where = "" if len(full) == len(votes) else f" in {pairs_text(full)}"
         yield warning(
             "even_electorate",
-            f"{k} voters are an even number: {results['suite']['electorate']['tie_rule']}.",
+            f"{k} voters are an even number{where}: {results['suite']['electorate']['tie_rule']}.",
             [],
         )
     blind = [name for name in voters if name in results["agreement"]["prompt_blind"]]
@@ -169,7 +174,7 @@ def _electorate(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Foun
             "looks alone: a picture of something else can win.",
             [],
         )
-    if k > 1 and worth is not None and worth < EFFECTIVE_SHARE * k:
+    if k > 1 and full and worth is not None and worth < EFFECTIVE_SHARE * k:
         yield warning(
             "dependent_voters",
             f"{k} voters are worth about {worth:.1f} independent ones (mean correlation of their votes "
@@ -196,11 +201,7 @@ def _many_ties(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found
         alike.setdefault(shares, []).append(scorer)
     for shares, scorers in alike.items():
         a, b, share = max(shares, key=lambda item: int(item[2]))
-        more = (
-            f" and {len(shares) - 1} more comparison{'s' if len(shares) > 2 else ''}"
-            if len(shares) > 1
-            else ""
-        )
+        more = f" and {count(len(shares) - 1, 'more comparison')}" if len(shares) > 1 else ""
         who = ", ".join("the vote" if scorer == MAJORITY else scorer for scorer in scorers)
         yield warning(
             "many_ties",
@@ -218,7 +219,7 @@ def _exact_intervals(results: Mapping[str, Any], whole: list[dict[str, Any]]) ->
         yield warning(
             "exact_interval",
             f"Fewer than {RARE} prompts differ from the commonest result, where resampling sees too little spread: {which} "
-            f"{'is' if len(found) == 1 else 'are'} a wider bound, exact for the share of prompts that could differ.",
+            f"{'is an exact bound' if len(found) == 1 else 'are exact bounds'} over prompts instead.",
             sorted({name for e in found for name in (e["a"], e["b"])}),
         )
 
@@ -237,8 +238,9 @@ def _table(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
         left = sum(entry["p_adjusted"] < EXPLORED_ALPHA for entry in explored)
         yield warning(
             "exploratory_slices",
-            f"{len(explored)} comparisons on slices were not planned. Their intervals are not corrected for looking at so "
-            "many of them, and about one in twenty leaves out the truth. By p-values that are (Benjamini-Hochberg over all "
+            f"{count(len(explored), 'comparison')} on slices {'was' if len(explored) == 1 else 'were'} not planned. Their "
+            "intervals are not corrected for looking at so many of them, and about one in twenty leaves out the truth. By "
+            "p-values that are (Benjamini-Hochberg over all "
             f"that was not planned), {left} stay{'s' if left == 1 else ''} below {EXPLORED_ALPHA}.",
             [],
         )

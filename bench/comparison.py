@@ -10,7 +10,7 @@ from prefbench.bench import atomic
 from prefbench.bench.electorate.options import VotingOptions
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.gaps import Incomplete, drop_incomplete
-from prefbench.bench.out_folder import check_replaceable
+from prefbench.bench.out_folder import check_only_own
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.results import summarise
 from prefbench.bench.results_file import read_results
@@ -243,19 +243,12 @@ def check_output_folder(out: Path, checkpoints: Sequence[str] | None = None) -> 
     Raises:
         UsageError: `out` cannot be written, or is a folder with something else in it.
     """
-    check_replaceable(out)
-    if out.is_dir():
-        foreign = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN)
-        if foreign:
+    check_only_own(out, "compare", WRITTEN)
+    results = out / "results.json"
+    if results.is_file():
+        there = list(read_results(results)["checkpoints"])
+        if checkpoints is not None and (there[:1], set(there)) != ([checkpoints[0]], set(checkpoints)):
             raise UsageError(
-                f"The folder {out} holds something that a comparison did not write "
-                f"({', '.join(foreign[:3])}{', ...' if len(foreign) > 3 else ''}). Give --out a new folder."
+                f"The folder {out} holds a comparison of other checkpoints ({', '.join(there)}) or with another "
+                "baseline, which is the first. Give --out a new folder, or delete this one."
             )
-        results = out / "results.json"
-        if results.is_file():
-            there = list(read_results(results)["checkpoints"])
-            if checkpoints is not None and (there[:1], set(there)) != ([checkpoints[0]], set(checkpoints)):
-                raise UsageError(
-                    f"The folder {out} holds a comparison of other checkpoints ({', '.join(there)}) or with another "
-                    "baseline, which is the first. Give --out a new folder, or delete this one."
-                )

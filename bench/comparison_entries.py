@@ -23,8 +23,9 @@ from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.multiplicity import benjamini_hochberg, holm
 from prefbench.bench.tally.permutation import ENUMERATED
+from prefbench.bench.tally.unanimity import RARE
 from prefbench.bench.tally.votes import Outcome
-from prefbench.bench.tally.win_rate import RARE, Interval, MeanDifference, WinRate, counted_rate, tally
+from prefbench.bench.tally.win_rate import Interval, MeanDifference, WinRate, counted_rate, tally
 from prefbench.bench.verdict import MAJORITY
 
 __all__ = ["TESTS", "comparison_entries", "method_text"]
@@ -60,8 +61,9 @@ def comparison_entries(
     *,
     interval: Interval = "percentile",
     planned_slices: Sequence[str] = (),
-) -> list[dict[str, Any]]:
-    """The "comparisons" of results.json: all prompts first, then every slice.
+    variants: Sequence[Outcome] = (),
+) -> tuple[list[dict[str, Any]], list[WinRate | None]]:
+    """The "comparisons" of results.json: all prompts first, then every slice; and rates of other votes, on all prompts.
 
     Args:
         samples: the scores; the first checkpoint is the baseline.
@@ -71,6 +73,10 @@ def comparison_entries(
         seed: of the bootstrap; each slice has its own stream.
         interval: which bootstrap interval.
         planned_slices: slices on which the vote against the baseline was planned.
+        variants: other outcomes of a vote. Theirs are the draws of the slice "all", so they are tallied with it.
+
+    Returns:
+        The entries; one win rate a variant, None for one that counts no pair.
 
     Raises:
         UsageError: a planned slice that the table does not have.
@@ -83,15 +89,17 @@ def comparison_entries(
     # Numbers in the order of the texts: a slice then sorts numbers, and its draws stay what they were.
     prompts = pd.factorize(samples.about["prompt"], sort=True)[0]
 
-    def of_slice(name: str) -> list[dict[str, Any]]:
-        return _compare(samples, ballots, prompts, name, slices[name], resamples, seed, interval)
+    def of_slice(name: str) -> tuple[list[dict[str, Any]], list[WinRate | None]]:
+        others = variants if name == "all" else ()
+        return _compare(samples, ballots, others, prompts, name, slices[name], resamples, seed, interval)
 
     # Slices have streams of their own, so they may run side by side; BLAS with threads of its own would fight for the cores.
     workers = min(SLICES_AT_ONCE, os.cpu_count() or 1)
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=workers) as pool:
-        entries = [entry for found in pool.map(of_slice, slices) for entry in found]
+        found = list(pool.map(of_slice, slices))
+    entries = [entry for of_one, _ in found for entry in of_one]
     _adjust(entries, samples.checkpoints[0], {"all", *planned_slices})
-    return entries
+    return entries, found[0][1]
 
 
 def _adjust(entries: list[dict[str, Any]], baseline: str, slices: Collection[str]) -> None:
@@ -108,41 +116,42 @@ def _adjust(entries: list[dict[str, Any]], baseline: str, slices: Collection[str
 def _compare(
     samples: PairedSamples,
     ballots: Ballots,
+    variants: Sequence[Outcome],
     prompts: npt.NDArray[np.int64],
     name: str,
     rows: npt.NDArray[np.bool_],
     resamples: int,
     seed: int,
     interval: Interval,
-) -> list[dict[str, Any]]:
-    """Every comparison by the vote and by each scorer, within one slice."""
+) -> tuple[list[dict[str, Any]], list[WinRate | None]]:
+    """Every comparison by the vote and by each scorer, within one slice; and the variants' rates."""
     place = {checkpoint: i for i, checkpoint in enumerate(samples.checkpoints)}
-    columns = [
-        column
-        for cast, vote in zip(ballots.cast, ballots.vote, strict=True)
-        for column in (vote[rows], *cast[:, rows])
-    ]
+    votes = [Outcome(o.signs[rows], o.counted[rows]) for o in (*ballots.outcomes, *variants)]
+    of_scorers = [column for cast in ballots.cast for column in cast[:, rows]]
     gaps = [samples.scores[place[a]][rows] - samples.scores[place[b]][rows] for a, b in ballots.pairs]
     rates, differences = tally(
-        np.stack(columns, axis=1),
+        np.stack([*(vote.signs for vote in votes), *of_scorers], axis=1),
         np.concatenate(gaps, axis=1),
         prompts[rows],
         resamples=resamples,
         rng=stream(seed, name),
         interval=interval,
     )
-    entries, rate, difference = [], iter(rates), iter(differences)
+    of_votes = [
+        # What its tie rule leaves out is in no resample either.
+        rate
+        if vote.counted.all()
+        else counted_rate(vote, prompts[rows], resamples=resamples, rng=stream(seed, name), interval=interval)
+        for vote, rate in zip(votes, rates[: len(votes)], strict=True)
+    ]
+    entries, rate, difference = [], iter(rates[len(votes) :]), iter(differences)
     for i, (a, b) in enumerate(ballots.pairs):
-        vote: WinRate | None = next(rate)
-        outcome = Outcome(ballots.vote[i][rows], ballots.counted[i][rows])
-        if not outcome.counted.all():
-            rng = stream(seed, name)
-            vote = counted_rate(outcome, prompts[rows], resamples=resamples, rng=rng, interval=interval)
-        if vote is not None:
+        by_vote = of_votes[i]
+        if by_vote is not None:
             voters = [samples.scorers[k] for k in ballots.electorates[i]]
-            left_out = int((~outcome.counted).sum())
+            left_out = int((~votes[i].counted).sum())
             entries.append(
-                _entry(a, b, MAJORITY, name, vote, None) | {"voters": voters, "abstained": left_out}
+                _entry(a, b, MAJORITY, name, by_vote, None) | {"voters": voters, "abstained": left_out}
             )
         elif name == "all":
             raise DataError(
@@ -150,7 +159,7 @@ def _compare(
                 'is no vote. Choose the tie rule "tie", or an odd number of voters.'
             )
         entries += [_entry(a, b, scorer, name, next(rate), next(difference)) for scorer in samples.scorers]
-    return entries
+    return entries, of_votes[len(ballots.pairs) :]
 
 
 def _entry(

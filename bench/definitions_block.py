@@ -3,7 +3,7 @@
 On request: they answer whether a published number is met, and no verdict goes by them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy as np
 from prefbench.bench.paired_samples import Ballots, PairedSamples
 from prefbench.bench.tally.published import DEFINITIONS, OF_VOTES, Share, published_share
 from prefbench.bench.verdict import MAJORITY
+from prefbench.bench.wording import count
 
-__all__ = ["definitions_block"]
+__all__ = ["definitions_block", "of_the_vote"]
 
 SOURCES = {
     "single_seed": "Diffusion-SDPO, released code: one image a prompt of the same seed, ties half",
@@ -60,6 +61,33 @@ def definitions_block(
     return found
 
 
+def of_the_vote(definition: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """What the vote counts by a definition where that is not what a scorer counts, as a sentence; else empty.
+
+    That is so under the tie rule "abstain". Where comparisons differ, from the fewest to the most.
+
+    Args:
+        definition: its name.
+        entries: what `definitions_block` returns.
+    """
+    found = [entry for entry in entries if entry["definition"] == definition]
+    votes = [entry for entry in found if entry["scorer"] == MAJORITY]
+    counted = ("prompts", "decided", "ignores")
+    scorer = next(entry for entry in found if entry["scorer"] != MAJORITY)
+    if all(vote[key] == scorer[key] for vote in votes for key in counted):
+        return ""
+    prompts = _range([vote["prompts"] for vote in votes], "prompt")
+    if definition == "same_seed_share":
+        pairs = _range([vote["decided"] for vote in votes], "pair")
+        return f"The vote's is of the pairs that its tie rule counts: {prompts}, {pairs}."
+    return f"The vote's is of each prompt's lowest seed that its tie rule counts: {prompts}."
+
+
+def _range(numbers: Sequence[int], noun: str) -> str:
+    low, high = min(numbers), max(numbers)
+    return count(high, noun) if low == high else f"{low:,} to {count(high, noun)}"
+
+
 def _entry(
     definition: str, a: str, b: str, scorer: str, share: Share, images: np.ndarray[Any, np.dtype[np.int64]]
 ) -> dict[str, Any]:
@@ -82,7 +110,7 @@ def _ignores(definition: str, share: Share) -> str:
     """What the number leaves out besides how sure it is, in words."""
     told = []
     if share.unused:
-        told.append(f"{share.unused:,} pairs of images of later seeds")
+        told.append(f"{count(share.unused, 'pair')} of images of later seeds")
     if definition == "same_seed_share":
         told.append("that images of one prompt go together")
     if definition in ("median_of_seeds", "mean_over_seeds", "best_of_n"):

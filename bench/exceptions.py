@@ -7,7 +7,8 @@
     ├── MissingDependencyError
     ├── MissingWeightsError   weights that are absent, or do not fit the architecture
     ├── LedgerError           a run folder that cannot be read or continued
-    └── UpstreamError         an original package's process died, hung or answered rubbish
+    ├── UpstreamError         an original package's process died, hung or answered rubbish
+    └── StoppedError          exit code 130: Ctrl-C, where a command has something of its own to say about it
 
 A message says what happened, where (file, row, key, value) and what to do.
 """
@@ -19,6 +20,7 @@ __all__ = [
     "MissingDependencyError",
     "MissingWeightsError",
     "PrefbenchError",
+    "StoppedError",
     "UpstreamError",
     "UsageError",
 ]
@@ -56,3 +58,9 @@ class LedgerError(PrefbenchError):
 
 class UpstreamError(PrefbenchError):
     """The process of an original package died, hung or answered rubbish, and did so again after a restart."""
+
+
+class StoppedError(PrefbenchError):
+    """Ctrl-C: what is kept and what is not."""
+
+    exit_code = 130

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from prefbench.bench.exceptions import UsageError
 
-__all__ = ["named_lists", "named_values"]
+__all__ = ["comma_names", "named_lists", "named_values"]
 
 
 def named_values(option: str, form: str, values: Sequence[str]) -> dict[str, str]:
@@ -38,3 +38,15 @@ def named_lists(option: str, form: str, values: Sequence[str]) -> dict[str, list
         if not all(lists[name]):
             raise UsageError(f"{option} {name}={text!r} has an empty name between commas. Write {form}.")
     return lists
+
+
+def comma_names(option: str, text: str) -> list[str]:
+    """`NAME,NAME,...` as a list; empty where the option is not given.
+
+    Raises:
+        UsageError: commas and no name.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if text and not names:
+        raise UsageError(f"{option} {text!r} names nothing. Write the names with commas between them.")
+    return names

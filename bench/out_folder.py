@@ -3,12 +3,12 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from prefbench.bench.exceptions import UsageError
 
-__all__ = ["check_out", "check_own_folder", "check_replaceable"]
+__all__ = ["check_only_own", "check_out", "check_own_folder", "check_replaceable"]
 
 
 def check_out(out: Path) -> None:
@@ -49,6 +49,21 @@ def check_replaceable(out: Path) -> None:
         )
 
 
+def check_only_own(out: Path, command: str, written: Collection[str]) -> None:
+    """Refuse a folder that a command would replace as a whole, and that holds more than this command writes.
+
+    Args:
+        out: folder to write, new or not.
+        command: that writes it, for the message.
+        written: names of its files.
+
+    Raises:
+        UsageError: as `check_replaceable`, or there is something else in `out`.
+    """
+    check_replaceable(out)
+    _refuse_foreign(out, command, [path.name for path in _inside(out) if path.name not in written])
+
+
 def check_own_folder(
     out: Path, command: str, marker: str, keys: Collection[str], besides: Collection[str] = ()
 ) -> None:
@@ -65,11 +80,19 @@ def check_own_folder(
         UsageError: `out` cannot be written, or holds files and no marker.
     """
     check_out(out)
-    others = sorted(path.name for path in out.iterdir() if path.name not in besides) if out.is_dir() else []
-    if others and not _holds(out / marker, keys):
+    if not _holds(out / marker, keys):
+        _refuse_foreign(out, command, [path.name for path in _inside(out) if path.name not in besides])
+
+
+def _inside(out: Path) -> list[Path]:
+    return sorted(out.iterdir()) if out.is_dir() else []
+
+
+def _refuse_foreign(out: Path, command: str, names: Sequence[str]) -> None:
+    if names:
         raise UsageError(
             f"The folder {out} holds something that `prefbench {command}` did not write "
-            f"({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}). Give --out a new or empty folder, or one "
+            f"({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}). Give --out a new or empty folder, or one "
             f"of an earlier `prefbench {command}`."
         )
 

@@ -13,7 +13,16 @@ from prefbench.bench.exceptions import DataError
 from prefbench.bench.scores_table import OPTIONAL, check_complete
 from prefbench.bench.tally.votes import Outcome, TieRule, decide, votes
 
-__all__ = ["Ballots", "PairedSamples", "arrange", "ballots_of", "cast_ballots", "cast_votes", "slices_of"]
+__all__ = [
+    "UNTRUNCATED",
+    "Ballots",
+    "PairedSamples",
+    "arrange",
+    "ballots_of",
+    "cast_ballots",
+    "cast_votes",
+    "slices_of",
+]
 
 
 LARGEST = 1e100

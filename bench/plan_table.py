@@ -4,13 +4,17 @@ from rich.console import Console
 from rich.table import Table
 
 from prefbench.bench.plan import Plan
+from prefbench.bench.wording import count
 
 __all__ = ["print_plan"]
 
 
 def print_plan(console: Console, plan: Plan) -> None:
     """Print how many images and scores a run would make, a line for every checkpoint and scorer."""
-    console.print(f"{plan.prompts:,} prompts x {plan.seeds} seeds. Nothing was written.", highlight=False)
+    console.print(
+        f"{count(plan.prompts, 'prompt')} x {count(plan.seeds, 'seed')}. Nothing was written.",
+        highlight=False,
+    )
     table = Table("", "wanted", "present", "missing", box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"

@@ -95,6 +95,8 @@ class PowerPlan:
     floor: int | None
     """Prompts that are needed with any number of seeds; None where prompts were given or seeds are independent."""
     pilot: "Pilot | None"
+    unfavourable: "PowerPlan | None"
+    """The answer at the unfavourable end of the pilot's estimates; None where none of them is used or none can be told."""
 
     @property
     def asked(self) -> Row:
@@ -128,6 +130,8 @@ def make_power_plan(request: Request, pilot: "Pilot | None" = None) -> PowerPlan
         _check_differs(rate, 0.5 - request.margin)
     design = Design(tie_rate, request.seeds, seeds.value, request.alpha, request.margin)
     shown = sorted({*SEEDS_SHOWN, request.seeds})
+    used = any(found is not None and found.source == "pilot" for found in (ties, seeds, scorers))
+    worse = pilot.unfavourable if pilot is not None and used else None
     return PowerPlan(
         request=request,
         design=design,
@@ -138,6 +142,7 @@ def make_power_plan(request: Request, pilot: "Pilot | None" = None) -> PowerPlan
         vote=vote,
         floor=_floor(rate, request, design),
         pilot=pilot,
+        unfavourable=None if worse is None else make_power_plan(request, worse),
     )
 
 

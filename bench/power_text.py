@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefbench.bench.power_plan import Assumed, PowerPlan, Row
+from prefbench.bench.wording import count
 
 if TYPE_CHECKING:  # pandas comes with it, and a plan without a pilot needs none
     from prefbench.bench.pilot import Pilot
@@ -29,7 +30,7 @@ def print_power_plan(console: Console, plan: PowerPlan) -> None:
 
 def _sentence(plan: PowerPlan) -> str:
     request, row = plan.request, plan.asked
-    prompts = f"{row.prompts:,} prompts with {_count(request.seeds, 'seed')} each"
+    prompts = f"{count(row.prompts, 'prompt')} with {count(request.seeds, 'seed')} each"
     images = f"{row.images:,} images, {row.images // 2:,} of each checkpoint"
     of_vote = (
         "" if plan.vote is None else f"{_percent(request.win_rate)} by each of {request.voters} scorers, so "
@@ -94,23 +95,20 @@ def _rests_on(plan: PowerPlan) -> list[str]:
     lines = []
     if plan.pilot is not None:
         lines.append(_pilot(plan.pilot))
-    of_whom = "ties of a scorer" if plan.vote else "ties"
-    rests = [
-        _assumed(of_whom, f"{100 * plan.tie_rate.value:.1f} %", plan.tie_rate),
-        _assumed(
-            "correlation of a prompt's seeds", f"{plan.seed_correlation.value:.2f}", plan.seed_correlation
-        ),
+    assumptions = [
+        found
+        for found in (plan.tie_rate, plan.seed_correlation, plan.scorer_correlation)
+        if found is not None
     ]
-    if plan.scorer_correlation is not None and plan.vote is not None:
-        value = f"{plan.scorer_correlation.value:.2f}"
-        rests.append(_assumed("correlation of two scorers' votes", value, plan.scorer_correlation))
+    rests = [_assumed(number, found) for number, found in zip(_numbers(plan), assumptions, strict=True)]
+    if plan.vote is not None:
         rests.append(f"ties of the vote {100 * plan.vote[1]:.1f} % (model)")
     interval = f"{100 * (1 - request.alpha):g} % interval (alpha {request.alpha:g}, both ends)"
     lines.append(f"Rests on: {'; '.join(rests)}; {interval}; normal approximation.")
     if plan.floor is not None:
-        lines.append(f"No number of seeds brings it below {plan.floor:,} prompts.")
-    assumptions = (plan.tie_rate, plan.seed_correlation, plan.scorer_correlation)
-    if any(found is not None and found.source == "default" for found in assumptions):
+        lines.append(f"No number of seeds brings it below {count(plan.floor, 'prompt')}.")
+    lines += _error_of_pilot(plan)
+    if any(found.source == "default" for found in assumptions):
         lines.append(
             "A default is a guess about your checkpoints: a small run with two or more seeds, given as --pilot, tells."
         )
@@ -123,16 +121,50 @@ def _pilot(pilot: "Pilot") -> str:
     correlation = "n/a" if pilot.seeds is None else f"{pilot.seeds.value:.2f}"
     votes = "n/a" if pilot.vote_correlation is None else f"{pilot.vote_correlation:.2f}"
     return (
-        f"Pilot {pilot.source}: {pilot.a} over {pilot.b}, {_count(pilot.prompts, 'prompt')}, {_count(pilot.pairs, 'pair')}, "
-        f"{_count(pilot.voters, 'voter')}; the vote's win rate {_percent(pilot.win_rate)}, ties {_percent(pilot.tie_rate)}, "
+        f"Pilot {pilot.source}: {pilot.a} over {pilot.b}, {count(pilot.prompts, 'prompt')}, {count(pilot.pairs, 'pair')}, "
+        f"{count(pilot.voters, 'voter')}; the vote's win rate {_percent(pilot.win_rate)}, ties {_percent(pilot.tie_rate)}, "
         f"correlation of a prompt's seeds {correlation}; a scorer's ties {_percent(pilot.scorer_tie_rate)}, correlation of "
         f"two scorers' votes {votes}."
     )
 
 
-def _assumed(name: str, value: str, assumed: Assumed) -> str:
+def _error_of_pilot(plan: PowerPlan) -> list[str]:
+    """What the answer is at the unfavourable end of the pilot's numbers; nothing where none of them is used."""
+    found = (plan.tie_rate, plan.seed_correlation, plan.scorer_correlation)
+    if plan.pilot is None or all(one is None or one.source != "pilot" for one in found):
+        return []
+    worse, prompts = plan.unfavourable, count(plan.pilot.prompts, "prompt")
+    if worse is None:
+        return [
+            f"A pilot of {prompts} is too small to tell how far off its own numbers are: take them for guesses."
+        ]
+    if plan.request.win_rate is None:
+        answer = f"the smallest win rate is {_percent(worse.asked.win_rate)}"
+    elif plan.request.prompts is None:
+        answer = f"it takes {count(worse.asked.prompts, 'prompt')}"
+    else:
+        answer = f"the power is {_percent(worse.asked.power)}"
+    return [
+        f"The pilot's {prompts} leave room for error: at the unfavourable 90 % end of its estimates (bootstrap over its "
+        f"prompts; {', '.join(_numbers(worse))}) {answer}."
+    ]
+
+
+def _numbers(plan: PowerPlan) -> list[str]:
+    """What a plan rests on."""
+    of_whom = "ties of a scorer" if plan.vote else "ties"
+    told = [
+        f"{of_whom} {100 * plan.tie_rate.value:.1f} %",
+        f"correlation of a prompt's seeds {plan.seed_correlation.value:.2f}",
+    ]
+    if plan.scorer_correlation is not None:
+        told.append(f"correlation of two scorers' votes {plan.scorer_correlation.value:.2f}")
+    return told
+
+
+def _assumed(number: str, assumed: Assumed) -> str:
     remark = f": {assumed.remark}" if assumed.remark else ""
-    return f"{name} {value} ({assumed.source}{remark})"
+    return f"{number} ({assumed.source}{remark})"
 
 
 def _points(plan: PowerPlan) -> str:
@@ -141,7 +173,3 @@ def _points(plan: PowerPlan) -> str:
 
 def _percent(share: float | None) -> str:
     return "n/a" if share is None else f"{100 * share:.1f} %"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -15,6 +15,7 @@ from prefbench.bench.agreement_block import agreement_block
 from prefbench.bench.caveats import find_warnings
 from prefbench.bench.comparison_entries import TESTS, comparison_entries, method_text
 from prefbench.bench.definitions_block import definitions_block
+from prefbench.bench.electorate.accuracies import voter_weights
 from prefbench.bench.electorate.rules import VotingRules, check_rules
 from prefbench.bench.electorate.trained_against import refuse_without_voters, resolve
 from prefbench.bench.exceptions import UsageError
@@ -27,13 +28,14 @@ from prefbench.bench.results_file import SCHEMA
 from prefbench.bench.tally.votes import TIE_RULES
 from prefbench.bench.tally.win_rate import Interval
 from prefbench.bench.verdict import MAJORITY, give_verdicts
-from prefbench.bench.votes_block import votes_block
+from prefbench.bench.votes_block import vote_variants, votes_block
 
 __all__ = ["summarise"]
 
 SCORER_FIELDS = (
     "variant",
     "fingerprint",
+    "identity",
     "licence",
     "scale",
     "prompt_blind",
@@ -117,25 +119,46 @@ def summarise(
         tolerance=rules.tie_tolerance,
         trained_against=against,
     )
+    weights = (
+        None
+        if rules.accuracies is None
+        else voter_weights(rules.accuracies, samples.scorers[: ballots.voters])
+    )
+    variants = vote_variants(samples, ballots, weights)
+    comparisons, variant_rates = comparison_entries(
+        samples,
+        ballots,
+        untruncated,
+        resamples,
+        seed,
+        interval=interval,
+        planned_slices=planned_slices,
+        variants=[variant.outcome for variant in variants],
+    )
     results: dict[str, Any] = {
         "schema": SCHEMA,
         "prefbench": version("prefbench"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": _suite(suite, samples, roles, rules)
-        | {"planned_slices": list(planned_slices), "left_out": dict(left_out) if left_out else None},
+        | {"planned_slices": list(planned_slices), "left_out": dict(left_out) if left_out else None}
+        | {"truncated_prompts": _truncated(samples, untruncated)},
         "checkpoints": entries,
         "scorers": infos,
         "means": _means(samples),
-        "comparisons": comparison_entries(
-            samples, ballots, untruncated, resamples, seed, interval=interval, planned_slices=planned_slices
-        ),
-        "agreement": agreement_block(ballots, samples, infos),
+        "comparisons": comparisons,
+        "agreement": agreement_block(ballots, samples, infos, resamples, seed),
         "intervals": {"method": method_text(interval), "tests": TESTS}
         | {"interval": interval, "resamples": resamples, "seed": seed},
     }
-    worth = results["agreement"]["effective_voters"]
     results["votes"] = votes_block(
-        samples, ballots, results["comparisons"], rules.accuracies, worth, resamples, seed, interval
+        samples,
+        ballots,
+        comparisons,
+        variants,
+        variant_rates,
+        weights=weights,
+        weights_source=None if rules.accuracies is None else rules.accuracies.source,
+        electorate_worth=results["agreement"]["effective_voters"],
     )
     results["methods"] = methods_block(samples, ballots, groups, resamples, seed, interval=interval)
     results["ranking"] = ranking_block(samples, ballots, results["comparisons"], resamples, seed)
@@ -234,6 +257,14 @@ def _means(samples: PairedSamples) -> dict[str, dict[str, float]]:
         name: dict(zip(samples.scorers, map(float, samples.scores[i].mean(axis=0)), strict=True))
         for i, name in enumerate(samples.checkpoints)
     }
+
+
+def _truncated(samples: PairedSamples, untruncated: Collection[str] | None) -> list[str] | None:
+    """Ids of the prompts that some voter cuts off; with them the slice of the others can be made again."""
+    if untruncated is None:
+        return None
+    about = samples.about
+    return sorted(set(about["prompt_id"][~about["prompt"].isin(list(untruncated))]))
 
 
 def _suite(

@@ -19,6 +19,7 @@ from prefbench.bench.scoring import score_all, told
 from prefbench.bench.store.images import ImageStore
 from prefbench.bench.store.ledger import Ledger
 from prefbench.bench.suite import Suite
+from prefbench.bench.wording import count
 
 __all__ = ["OpenRun", "draw_and_score", "open_run"]
 
@@ -100,7 +101,7 @@ def draw_and_score(
     )
     if failed and incomplete == "refuse":
         gaps = ". ".join(
-            f"{name} has no score for {n.total()} images: {told(n)}" for name, n in failed.items()
+            f"{name} has no score for {count(n.total(), 'image')}: {told(n)}" for name, n in failed.items()
         )
         raise DataError(
             f"{gaps}. Everything else is done and kept. The same command asks for these again; with --drop-incomplete it "

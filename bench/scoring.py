@@ -25,18 +25,6 @@ __all__ = ["Judge", "check_distinct", "check_weights", "meet_judge", "score_all"
 CHUNK = 64
 """Images read, scored and recorded together; what a killed run loses at most."""
 
-INFO_FIELDS = (
-    "name",
-    "variant",
-    "licence",
-    "direction",
-    "scale",
-    "prompt_blind",
-    "trained_on",
-    "token_limit",
-    "fingerprint",
-)
-
 
 @dataclass(frozen=True)
 class Judge:
@@ -103,10 +91,9 @@ def meet_judge(name: str, prompts: Sequence[str], weights: Mapping[str, str], de
             raise DataError(
                 f"{error} Leave {name} out of the suite's electorate, or use prompts that it can score."
             ) from error
-    info = {field: getattr(scorer.info, field) for field in INFO_FIELDS}
     blind = scorer.info.prompt_blind
     cut = [] if blind else [p for p, long in zip(prompts, scorer.truncated(prompts), strict=True) if long]
-    info |= {"name": name, "truncated": None if blind else len(cut)}
+    info = {**scorer.info.as_dict(), "name": name, "truncated": None if blind else len(cut)}
     return Judge(name, scorer.info.fingerprint, info, frozenset(cut), tower_of(scorer))
 
 

@@ -14,6 +14,28 @@ from pydantic_core import ErrorDetails
 __all__ = ["StrictModel", "faults"]
 
 
+PLAIN = {
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text in quotes",
+    "string_too_short": "must not be empty",
+    "list_type": "must be a list in brackets",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "too_short": "needs {min_length} or more entries",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be {le:g} or less",
+    "finite_number": "must be a finite number",
+    "literal_error": "must be {expected}",
+}
+"""Kind of pydantic's fault -> what a reader of a TOML file is told."""
+
+
 class StrictModel(BaseModel):
     """Fixed once read; no unknown key; no text where a number is meant."""
 
@@ -32,22 +54,32 @@ def faults(error: ValidationError, model: type[BaseModel], whole: str) -> str:
 
 
 def _fault(detail: ErrorDetails, model: type[BaseModel], whole: str) -> str:
-    """One fault: the field's dotted name; for an unknown key the nearest one."""
+    """One fault: the field's dotted name, and in which entry of a list; for an unknown key the nearest one."""
     location = list(detail["loc"])
-    field = _name(location, model) or whole
+    key, where = _name(location, model)
+    field = f"{key}{where}" or whole
     if detail["type"] == "extra_forbidden":
         known = list(_at(model, location[:-1]).model_fields)
-        return f"unknown key {field!r}; {_nearest(str(location[-1]), known)}Known here: {', '.join(known)}"
+        return (
+            f"unknown key {key!r}{where}; {_nearest(str(location[-1]), known)}Known here: {', '.join(known)}"
+        )
     if detail["type"] == "missing":
         return f"{field} is missing; add it"
     if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
         kinds = list(_tagged(_at(model, location)))
         given = detail["input"].get("kind") if isinstance(detail["input"], dict) else detail["input"]
         if given is None:
-            return f"{field}.kind is missing; it is one of {', '.join(kinds)}"
+            return f"kind of {field} is missing; it is one of {', '.join(kinds)}"
         return f"{field}: unknown kind {given!r}; {_nearest(str(given), kinds)}Known: {', '.join(kinds)}"
-    message = detail["msg"].removeprefix("Value error, ")
     given = f" (given: {detail['input']!r})" if not isinstance(detail["input"], dict) else ""
+    if detail["type"] in PLAIN:
+        bare = (
+            ", without quotes"
+            if "number" in PLAIN[detail["type"]] and isinstance(detail["input"], str)
+            else ""
+        )
+        return f"{field} {PLAIN[detail['type']].format(**detail.get('ctx', {}))}{bare}{given}"
+    message = detail["msg"].removeprefix("Value error, ")
     return f"{field}: {message[0].lower() + message[1:]}{given}"
 
 
@@ -56,13 +88,22 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]!r}? " if near else ""
 
 
-def _name(location: list[int | str], model: type[BaseModel]) -> str:
-    """Dotted; without the kind that pydantic puts after the place of a table in a list of several kinds."""
-    parts: list[str] = []
+def _name(location: list[int | str], model: type[BaseModel]) -> tuple[str, str]:
+    """Dotted key, and where it is if in an entry of a list: "margin", " of rule 2". Entries count from 1.
+
+    Without the kind that pydantic puts after the place of a table in a list of several kinds.
+    """
+    key, where, entry = "", "", False
     for i, part in enumerate(location):
-        if part not in _tagged(_at(model, location[:i])):
-            parts.append(str(part))
-    return ".".join(parts)
+        if isinstance(part, int):
+            key, entry = f"{key.removesuffix('s')} {part + 1}", True
+        elif part in _tagged(_at(model, location[:i])):
+            continue
+        elif entry:
+            key, where, entry = part, f" of {key}{where}", False
+        else:
+            key = f"{key}.{part}" if key else part
+    return key, where
 
 
 def _at(model: type[BaseModel], location: list[int | str]) -> Any:

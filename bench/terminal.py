@@ -1,26 +1,34 @@
-"""The numbers of results.json as text for a terminal of 80 columns or more.
+"""The numbers of results.json as text for a terminal of 80 columns or more."""
 
-Marks stand beside colours: "+" and "-" where an interval leaves out 50 %, nothing where it includes it.
-"""
-
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prefbench.bench.tally.unanimity import RARE
+from prefbench.bench.terminal_cells import (
+    EXACT,
+    GAP,
+    MARKS,
+    STYLES,
+    Entry,
+    Starred,
+    difference_cell,
+    is_exact,
+    p_text,
+    plain_table,
+    rate_cell,
+    scorer_cell,
+)
 from prefbench.bench.terminal_definitions import definition_lines
-from prefbench.bench.terminal_votes import STAR, voteless, voting_lines
-from prefbench.bench.verdict import MAJORITY, interval_text, outcome
+from prefbench.bench.terminal_votes import voteless, voting_lines
+from prefbench.bench.verdict import MAJORITY, outcome
+from prefbench.bench.wording import count
 
 __all__ = ["print_results"]
 
-STYLES = {"better": "green", "worse": "red", "open": "dim"}
-MARKS = {"better": "+", "worse": "-", "open": " "}
-GAP = 2
-"""Spaces between columns."""
 ALPHA = 0.05
 HIDDEN = ("exploratory_slices",)
 """Warnings about what is not printed here."""
@@ -30,14 +38,12 @@ LEGEND = (
     "test, which may decide otherwise near the edge. Ties count half."
 )
 
+EXACT_LEGEND = f"{EXACT}: an exact bound and no bootstrap, as fewer than {RARE} prompts differ from the commonest outcome."
+
 METHODS_LEGEND = (
     "Intervals over trainings and prompts. Range and spread (standard deviation): win rates of single trainings. "
     "A side without several trainings is that checkpoint and no method."
 )
-
-Entry = Mapping[str, Any]
-Starred = Collection[tuple[str, str, str]]
-"""(a, b, scorer) of scorers without a vote."""
 
 
 def print_results(console: Console, results: Mapping[str, Any]) -> None:
@@ -65,6 +71,7 @@ def print_results(console: Console, results: Mapping[str, Any]) -> None:
     starred = voteless(votes, results["suite"]["electorate"]["voters"])
     if len(votes) == 1:
         console.print(_one_comparison(whole, results["scorers"], starred))
+        console.print(_other_tests(whole))
     else:
         if results["ranking"]:
             console.print(Text("Ranking by the win rate against the average opponent", style="bold"))
@@ -81,7 +88,9 @@ def print_results(console: Console, results: Mapping[str, Any]) -> None:
         console.print()
         console.print(planned)
     console.print(Text(LEGEND, style="dim"))
-    for line in voting_lines(results, ordered, _rate):
+    if _has_exact(results):
+        console.print(Text(EXACT_LEGEND, style="dim"))
+    for line in voting_lines(results, ordered, rate_cell):
         console.print(line)
     console.print(_explored(results["comparisons"]))
     for part in definition_lines(results["definitions"] or (), baseline=next(iter(results["checkpoints"]))):
@@ -102,15 +111,15 @@ def _planned(comparisons: Sequence[Entry]) -> Table | None:
     planned = [entry for entry in comparisons if entry["planned"]]
     if len(planned) < 2:
         return None
-    table = _table("planned, by the vote", "win rate [95 %]", "ties", "p", "p, Holm")
+    table = plain_table("planned, by the vote", "win rate [95 %]", "ties", "p", "p, Holm")
     for entry in planned:
         where = "" if entry["slice"] == "all" else f", {entry['slice']}"
         table.add_row(
             Text(f"{entry['a']} over {entry['b']}{where}"),
-            _rate(entry),
+            rate_cell(entry),
             f"{100 * entry['ties'] / entry['pairs']:.1f}",
-            _p_value(entry["p_value"]),
-            _p_value(entry["p_adjusted"]),
+            p_text(entry["p_value"]),
+            p_text(entry["p_adjusted"]),
         )
     return table
 
@@ -119,43 +128,55 @@ def _explored(comparisons: Sequence[Entry]) -> Text:
     """What was not planned, and how much of it is left after the adjustment for how much was looked at."""
     explored = [entry for entry in comparisons if not entry["planned"]]
     left = sum(entry["p_adjusted"] < ALPHA for entry in explored)
+    verb = "is" if len(explored) == 1 else "are"
     return Text(
-        f"Planned: the vote against the baseline, on all prompts and on planned slices. The other {len(explored)} "
-        f"comparisons are explored: after Benjamini-Hochberg p is below {ALPHA} in {left} of them.",
+        f"Planned: the vote against the baseline, on all prompts and on planned slices. The other "
+        f"{count(len(explored), 'comparison')} {verb} explored: after Benjamini-Hochberg p is below {ALPHA} in {left} of them.",
         style="dim",
     )
 
 
-def _table(*headers: str) -> Table:
-    """A borderless table: a left-aligned first column, numbers to the right."""
-    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
-    for i, header in enumerate(headers):
-        table.add_column(Text(header), justify="left" if i == 0 else "right", overflow="fold", no_wrap=False)
-    return table
-
-
 def _one_comparison(whole: Sequence[Entry], scorers: Mapping[str, Any], starred: Starred) -> Table:
     a, b = whole[0]["a"], whole[0]["b"]
-    table = _table("scorer", "win rate [95 %]", "ties", "mean difference [95 %]", "p")
+    table = plain_table("scorer", "win rate [95 %]", "ties", "mean difference [95 %]", "p")
     table.title, table.title_justify = Text(f"{a} over {b}, in per cent of pairs"), "left"
     for entry in whole:
         table.add_row(
-            _scorer_name(entry["scorer"], scorers),
-            _rate(entry, starred),
+            scorer_cell(entry["scorer"], scorers),
+            rate_cell(entry, starred),
             f"{100 * entry['ties'] / entry['pairs']:.1f}",
-            _difference(entry),
-            _p_value(entry["p_value"]),
+            difference_cell(entry),
+            p_text(entry["p_value"]),
         )
     return table
 
 
+def _other_tests(whole: Sequence[Entry]) -> Text:
+    """What the table of one comparison has no room for: permutation test and effect sizes."""
+    told = [f"Permutation test of the vote: p {p_text(whole[0]['permutation_p_value'])}."]
+    sizes = [f"{e['scorer']} {e['effect_size']:+.2f}" for e in whole if e["effect_size"] is not None]
+    if sizes:
+        told.append(
+            f"Effect sizes (mean difference over its standard deviation between prompts): {', '.join(sizes)}."
+        )
+    return Text(" ".join(told))
+
+
+def _has_exact(results: Mapping[str, Any]) -> bool:
+    """Whether an exact bound is among what is printed."""
+    printed = [e for e in results["comparisons"] if e["slice"] == "all" or e["planned"]]
+    for block, part in (("ranking", "standings"), ("votes", "variants"), ("methods", "comparisons")):
+        printed += results[block][part] if results.get(block) else []
+    return any(map(is_exact, printed))
+
+
 def _standings(ranking: Mapping[str, Any]) -> Table:
-    table = _table("rank [95 %]", "checkpoint", "win rate [95 %]")
+    table = plain_table("rank [95 %]", "checkpoint", "win rate [95 %]")
     table.columns[1].justify = "left"
     for line in ranking["standings"]:
         ranks = line["rank_ci95"]
         interval = f"[{ranks[0]}, {ranks[1]}]" if ranks else "[n/a: 1 prompt]"
-        table.add_row(Text(f"{line['rank']} {interval}"), Text(line["checkpoint"]), _rate(line))
+        table.add_row(Text(f"{line['rank']} {interval}"), Text(line["checkpoint"]), rate_cell(line))
     return table
 
 
@@ -173,23 +194,23 @@ def _win_matrix(ranking: Mapping[str, Any], votes: Sequence[Entry], width: int) 
         found[entry["a"], entry["b"]] = Text(f"{MARKS[state]} {rate:.1f}", style=STYLES[state])
         turned = {"better": "worse", "worse": "better", "open": "open"}[state]
         found[entry["b"], entry["a"]] = Text(f"{MARKS[turned]} {100 - rate:.1f}", style=STYLES[turned])
-    table = _table("row over column, %", *map(str, range(1, len(names) + 1)))
+    table = plain_table("row over column, %", *map(str, range(1, len(names) + 1)))
     for name, label in zip(names, labels, strict=True):
         table.add_row(Text(label), *(found.get((name, other), Text("")) for other in names))
     return table
 
 
 def _vote_lines(votes: Sequence[Entry], against_baseline: int) -> Table:
-    table = _table("majority vote", "win rate [95 %]", "ties", "p", "verdict")
+    table = plain_table("majority vote", "win rate [95 %]", "ties", "p", "verdict")
     for i, entry in enumerate(votes):
         if i == against_baseline:
             table.add_row(Text("head to head", style="bold"))
         found = outcome(entry["ci95"])
         table.add_row(
             Text(f"{entry['a']} over {entry['b']}"),
-            _rate(entry),
+            rate_cell(entry),
             f"{100 * entry['ties'] / entry['pairs']:.1f}",
-            _p_value(entry["p_value"]),
+            p_text(entry["p_value"]),
             Text(found, style=STYLES[found]),
         )
     return table
@@ -197,7 +218,7 @@ def _vote_lines(votes: Sequence[Entry], against_baseline: int) -> Table:
 
 def _methods(comparisons: Sequence[Entry]) -> Table:
     """The vote on every two methods; trainings of a and of b, "-" for a checkpoint of which none is known."""
-    table = _table("majority vote", "win rate [95 %]", "trainings", "range", "spread")
+    table = plain_table("majority vote", "win rate [95 %]", "trainings", "range", "spread")
     for entry in comparisons:
         if entry["scorer"] != MAJORITY:
             continue
@@ -205,7 +226,7 @@ def _methods(comparisons: Sequence[Entry]) -> Table:
         rates = [100 * single["win_rate"] for single in entry["per_seed"]]
         table.add_row(
             Text(f"{entry['a']} over {entry['b']}"),
-            _rate(entry),
+            rate_cell(entry),
             f"{counts[0]}, paired" if entry["paired"] else f"{counts[0]} : {counts[1]}",
             f"{min(rates):.1f}-{max(rates):.1f}",
             f"{100 * entry['seed_spread']:.1f}",
@@ -221,9 +242,9 @@ def _scorer_matrices(
     width: int,
 ) -> Iterator[Table]:
     """Win rates: a row a scorer, a column a comparison, as many columns a table as the width holds."""
-    names = [_scorer_name(scorer, scorers) for scorer in (MAJORITY, *scorers)]
+    names = [scorer_cell(scorer, scorers) for scorer in (MAJORITY, *scorers)]
     first = max(len(line) for name in names for line in ("win rate [95 %]", *name.plain.split("\n")))
-    rates = {(entry["a"], entry["b"], entry["scorer"]): _rate(entry, starred) for entry in whole}
+    rates = {(entry["a"], entry["b"], entry["scorer"]): rate_cell(entry, starred) for entry in whole}
     columns: list[tuple[str, list[Text]]] = []
     used = first
     for entry in votes:
@@ -239,37 +260,7 @@ def _scorer_matrices(
 
 
 def _matrix(names: Sequence[Text], columns: Sequence[tuple[str, Sequence[Text]]]) -> Table:
-    table = _table("win rate [95 %]", *(header for header, _ in columns))
+    table = plain_table("win rate [95 %]", *(header for header, _ in columns))
     for i, name in enumerate(names):
         table.add_row(name, *(cells[i] for _, cells in columns))
     return table
-
-
-def _scorer_name(scorer: str, scorers: Mapping[str, Any]) -> Text:
-    if scorer == MAJORITY:
-        return Text("majority vote", style="bold")
-    held_out = scorers[scorer]["role"] == "held out"
-    return Text(f"{scorer}\n  (held out)" if held_out else scorer, style="italic" if held_out else "")
-
-
-def _rate(entry: Entry, starred: Starred = frozenset()) -> Text:
-    found = outcome(entry["ci95"])
-    star = STAR if (entry.get("a"), entry.get("b"), entry.get("scorer")) in starred else ""
-    interval = interval_text(entry["ci95"]) if entry["ci95"] else "[n/a: 1 prompt]"
-    return Text(f"{MARKS[found]} {100 * entry['win_rate']:.1f} {interval}{star}", style=STYLES[found])
-
-
-def _difference(entry: Entry) -> Text:
-    """Mean difference in the scorer's units, to two figures of the interval's half-width."""
-    mean, limits = entry["mean_difference"], entry["mean_difference_ci95"]
-    if mean is None:
-        return Text("")
-    spread = abs(mean) if limits is None else (limits[1] - limits[0]) / 2
-    digits = 3 if spread == 0 else min(8, max(0, 1 - math.floor(math.log10(spread))))
-    if limits is None:
-        return Text(f"{mean:+.{digits}f} [n/a: 1 prompt]")
-    return Text(f"{mean:+.{digits}f} [{limits[0]:+.{digits}f}, {limits[1]:+.{digits}f}]")
-
-
-def _p_value(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"

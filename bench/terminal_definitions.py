@@ -6,7 +6,9 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from prefbench.bench.definitions_block import of_the_vote
 from prefbench.bench.verdict import MAJORITY
+from prefbench.bench.wording import count
 
 __all__ = ["definition_lines"]
 
@@ -33,15 +35,17 @@ def definition_lines(definitions: Sequence[Entry], baseline: str) -> Iterator[Ta
         yield _table(a, b, [entry for entry in definitions if (entry["a"], entry["b"]) == (a, b)])
         yield Text()
     if len(against) < len(pairs):
-        yield Text(f"Those of the other {len(pairs) - len(against)} comparisons are in results.json.")
+        yield Text(
+            f"Those of the other {count(len(pairs) - len(against), 'comparison')} are in results.json."
+        )
     for name in dict.fromkeys(entry["definition"] for entry in definitions):
         entry = next(e for e in definitions if e["definition"] == name and e["scorer"] != MAJORITY)
-        number = f"{entry['prompts']:,} prompts" + (
-            f", {entry['decided']:,} pairs" if entry["decided"] != entry["prompts"] else ""
+        number = count(entry["prompts"], "prompt") + (
+            f", {count(entry['decided'], 'pair')}" if entry["decided"] != entry["prompts"] else ""
         )
         yield Text.assemble(
             (f"{SHORT.get(name, name)} ({name}): ", "bold"),
-            f"{entry['source']}. {number}. Ignores {entry['ignores']}.",
+            f"{entry['source']}. {number}. Ignores {entry['ignores']}. {of_the_vote(name, definitions)}".rstrip(),
         )
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from prefbench.bench.wording import count
+
 __all__ = ["CONTRADICTIONS", "MAJORITY", "give_verdicts", "interval_text", "outcome"]
 
 MAJORITY = "majority"
@@ -50,12 +52,12 @@ def give_verdicts(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _sentence(entry: Mapping[str, Any], voters: list[str]) -> str:
     a, b, rate = entry["a"], entry["b"], f"{100 * entry['win_rate']:.1f} %"
-    of = f"{entry['prompts']:,} prompt{'s' if entry['prompts'] > 1 else ''}"
+    of = count(entry["prompts"], "prompt")
     if entry["pairs"] > entry["prompts"]:
-        of = f"{entry['pairs']:,} pairs over {of}"
+        of = f"{count(entry['pairs'], 'pair')} over {of}"
     ties = f", ties ({100 * entry['ties'] / entry['pairs']:.1f} %) counted half" if entry["ties"] else ""
     left_out = entry["abstained"]
-    split = f", {left_out:,} pair{'s' if left_out > 1 else ''} left out as even splits" if left_out else ""
+    split = f", {count(left_out, 'pair')} left out as even splits" if left_out else ""
     numbers = f"{rate} of {of} {interval_text(entry['ci95'])}{ties}{split}"
     by = f"by the vote of {len(voters)} scorers" if len(voters) > 1 else f"by {voters[0]} alone"
     match outcome(entry["ci95"]):

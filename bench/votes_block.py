@@ -9,61 +9,69 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from prefbench.bench.electorate.accuracies import Accuracies, voter_weights
 from prefbench.bench.paired_samples import Ballots, PairedSamples
-from prefbench.bench.resamples import stream
+from prefbench.bench.tally.agreement import effective_voters, vote_correlation
 from prefbench.bench.tally.votes import Outcome, decide, unanimous
-from prefbench.bench.tally.win_rate import Interval, WinRate, counted_rate, tally
+from prefbench.bench.tally.win_rate import WinRate
 from prefbench.bench.verdict import MAJORITY
 
-__all__ = ["WITH_TRAINED_AGAINST", "votes_block"]
+__all__ = ["WITH_TRAINED_AGAINST", "Variant", "vote_variants", "votes_block"]
 
 WITH_TRAINED_AGAINST = "with trained-against"
 """The rule of the variant in which scorers vote on what was trained against them."""
 
 
 @dataclass(frozen=True)
-class _Variant:
+class Variant:
+    """Another way to count the votes of one comparison."""
+
     rule: str
     pair: tuple[str, str]
     voters: list[str]
     outcome: Outcome
 
 
+def vote_variants(
+    samples: PairedSamples, ballots: Ballots, weights: Mapping[str, float] | None
+) -> list[Variant]:
+    """Every variant of the vote of every comparison.
+
+    A variant is left out where it has no voter: the weighted one where all voters of a comparison have weight 0, "without
+    NAME" where NAME is the only one.
+
+    Args:
+        samples: the scores.
+        ballots: what every scorer votes, and whose votes count where.
+        weights: of the voters, from `voter_weights`; None for no weighted vote.
+    """
+    return [v for i in range(len(ballots.pairs)) for v in _variants(ballots, i, samples.scorers, weights)]
+
+
 def votes_block(
     samples: PairedSamples,
     ballots: Ballots,
     comparisons: Sequence[Mapping[str, Any]],
-    accuracies: Accuracies | None,
-    effective_voters: float | None,
-    resamples: int,
-    seed: int,
-    interval: Interval = "percentile",
+    variants: Sequence[Variant],
+    rates: Sequence[WinRate | None],
+    *,
+    weights: Mapping[str, float] | None,
+    weights_source: str | None,
+    electorate_worth: float | None,
 ) -> dict[str, Any]:
-    """Every variant of the vote of every comparison, on all prompts.
-
-    A variant is left out where it has no voter: the weighted one where all voters of a comparison have weight 0, "without
-    NAME" where NAME is the only one; and where its tie rule counts no pair.
+    """The block. The entry of the plain majority also says how many independent voters those of its comparison are worth.
 
     Args:
         samples: the scores.
         ballots: what every scorer votes, and whose votes count where.
         comparisons: entries of results.json; those of the majority stand here again, unchanged.
-        accuracies: of the voters on human data; None for no weighted vote.
-        effective_voters: how many independent voters the electorate is worth.
-        resamples: bootstrap samples; the draws are those of the slice "all".
-        seed: of the bootstrap.
-        interval: as `tally` takes it.
-
-    Raises:
-        UsageError: accuracies that lack a voter, or by which none is better than a coin.
+        variants: from `vote_variants`.
+        rates: of each variant on all prompts; one whose tie rule counts no pair, None, is left out.
+        weights: of the weighted vote.
+        weights_source: where they are from.
+        electorate_worth: how many independent voters the whole electorate is worth, over all comparisons.
     """
     names = samples.scorers
-    weights = None if accuracies is None else voter_weights(accuracies, names[: ballots.voters])
-    variants = [v for i in range(len(ballots.pairs)) for v in _variants(ballots, i, names, weights)]
-    rates = _rates(variants, samples, resamples, seed, interval)
     plain = {
         (entry["a"], entry["b"]): entry
         for entry in comparisons
@@ -72,8 +80,9 @@ def votes_block(
     entries = []
     for i, pair in enumerate(ballots.pairs):
         voters = [names[k] for k in ballots.electorates[i]]
-        first = _Variant(MAJORITY, pair, voters, ballots.outcomes[i])
-        entries.append(_entry(first, plain[pair]))
+        first = Variant(MAJORITY, pair, voters, ballots.outcomes[i])
+        worth = effective_voters(len(voters), vote_correlation(ballots.cast[i][ballots.electorates[i]]))
+        entries.append(_entry(first, plain[pair]) | {"effective_voters": worth})
         entries += [
             _entry(variant, vars(rate))
             for variant, rate in zip(variants, rates, strict=True)
@@ -82,15 +91,15 @@ def votes_block(
     return {
         "tie_rule": ballots.tie_rule,
         "weights": weights,
-        "weights_source": None if accuracies is None else accuracies.source,
-        "effective_voters": effective_voters,
+        "weights_source": weights_source,
+        "effective_voters": electorate_worth,
         "variants": entries,
     }
 
 
 def _variants(
     ballots: Ballots, i: int, names: Sequence[str], weights: Mapping[str, float] | None
-) -> list[_Variant]:
+) -> list[Variant]:
     """All but the plain majority, of comparison `i`."""
     cast, places, rule = ballots.cast[i], ballots.electorates[i], ballots.tie_rule
     everywhere = np.ones(cast.shape[1], dtype=bool)
@@ -107,29 +116,12 @@ def _variants(
         everyone = list(range(ballots.voters))
         found.append((WITH_TRAINED_AGAINST, everyone, decide(cast[everyone], tie_rule=rule)))
     return [
-        _Variant(name, ballots.pairs[i], [names[k] for k in voters], outcome)
+        Variant(name, ballots.pairs[i], [names[k] for k in voters], outcome)
         for name, voters, outcome in found
     ]
 
 
-def _rates(
-    variants: Sequence[_Variant], samples: PairedSamples, resamples: int, seed: int, interval: Interval
-) -> list[WinRate | None]:
-    """Those that count every pair from one set of draws, the others from draws of the same stream."""
-    prompts = pd.factorize(samples.about["prompt"], sort=True)[0]
-    whole = [v.outcome.signs for v in variants if v.outcome.counted.all()]
-    columns = np.stack(whole, axis=1) if whole else np.empty((len(prompts), 0), dtype=np.int8)
-    rng = stream(seed, "all")
-    together = iter(tally(columns, None, prompts, resamples=resamples, rng=rng, interval=interval)[0])
-    return [
-        next(together)
-        if v.outcome.counted.all()
-        else counted_rate(v.outcome, prompts, resamples=resamples, rng=stream(seed, "all"), interval=interval)
-        for v in variants
-    ]
-
-
-def _entry(variant: _Variant, numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(variant: Variant, numbers: Mapping[str, Any]) -> dict[str, Any]:
     a, b = variant.pair
     return {
         "rule": variant.rule,

@@ -19,6 +19,7 @@ import torch
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.out_folder import check_out
 from prefbench.bench.user_cache import cache_folder
+from prefbench.bench.wording import count
 from prefbench.reference_trainers.backbones.backbone import Backbone
 from prefbench.reference_trainers.backbones.opening import is_local, open_backbone
 from prefbench.reference_trainers.loop_config import LoopConfig
@@ -244,7 +245,7 @@ def _train_into(
         progress.note(line)
     if recipe.data.cache:
         met = min(len(pairs), recipe.loop.steps * recipe.loop.batch)
-        progress.note(f"Encoding {met} pairs once, before training.")
+        progress.note(f"Encoding {count(met, 'pair')} once, before training.")
     run = prepare_run(recipe, opened, pairs)
     if not recipe.data.cache and not folder.steps_done():
         _check_images(run, pairs, progress)

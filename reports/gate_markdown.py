@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from prefbench.bench.gate.wording import errors_text, p_text, shown_p, stop_text
+from prefbench.bench.gate.wording import errors_text, p_note, p_text, shown_p, stop_text
+from prefbench.bench.wording import count
 
 __all__ = ["LIMIT", "code", "gate_markdown"]
 
@@ -136,10 +137,10 @@ def _under_the_title(report: Mapping[str, Any]) -> str:
     words = {"fail": "broken", "inconclusive": "open", "pass": "kept"}
     told = ", ".join(f"{counts[outcome]} {words[outcome]}" for outcome in ORDER if counts[outcome])
     voters = report["electorate"]["voters"]
-    who = f"{len(voters)} scorer{'' if len(voters) == 1 else 's'} vote{'s' if len(voters) == 1 else ''}"
+    who = f"{count(len(voters), 'scorer')} vote{'s' if len(voters) == 1 else ''}"
     return (
-        f"Of {len(report['rules'])} rule{'' if len(report['rules']) == 1 else 's'}: {told}. {report['prompts']:,} prompts, "
-        f"{report['pairs']:,} pairs; {who}."
+        f"Of {count(len(report['rules']), 'rule')}: {told}. {count(report['prompts'], 'prompt')}, "
+        f"{count(report['pairs'], 'pair')}; {who}."
     )
 
 
@@ -184,7 +185,7 @@ def _small_print(report: Mapping[str, Any]) -> str:
     if report["mode"] == "sequential":
         return f"<sub>{_plain(errors_text(report))} prefbench {report['prefbench']}.</sub>"
     return (
-        f"<sub>Intervals at {100 * (1 - report['alpha']):g} % over prompts. A release that breaks a rule passes with probability "
-        f"{100 * errors['wrong_pass']:g} % at most; one that keeps to all fails with {100 * errors['wrong_fail']:g} % at most."
-        f"{slices} prefbench {report['prefbench']}.</sub>"
+        f"<sub>Intervals at {100 * (1 - report['alpha']):g} % over prompts. {p_note(report['rules'])} A release that breaks a "
+        f"rule passes with probability {100 * errors['wrong_pass']:g} % at most; one that keeps to all fails with "
+        f"{100 * errors['wrong_fail']:g} % at most.{slices} prefbench {report['prefbench']}.</sub>"
     )

@@ -13,7 +13,7 @@ from prefbench.reports.view_forest import Tick, axis_ticks
 from prefbench.reports.view_headline import Headline, headline
 from prefbench.reports.view_matrices import Judges, Matrix, MeanRow, judges_view, mean_rows, win_matrix
 from prefbench.reports.view_numbers import Name, count, split_name
-from prefbench.reports.view_p_values import PTable, p_table
+from prefbench.reports.view_p_values import PGroup, p_groups
 from prefbench.reports.view_pictures import ImageKey, PictureSection, pictures
 from prefbench.reports.view_ranking import RankSection, ranking_view
 from prefbench.reports.view_raw import RawTable, raw_table
@@ -38,6 +38,7 @@ class ReportView:
     facts: tuple[Entry, ...]
     verdicts: tuple[VerdictCard, ...]
     has_barred: bool
+    has_exact: bool
     seeds: SeedSection | None
     ranking: RankSection | None
     matrix: Matrix
@@ -50,7 +51,7 @@ class ReportView:
     pictures: PictureSection
     warnings: tuple[str, ...]
     record: Record
-    tests: PTable | None
+    tests: tuple[PGroup, ...]
     definitions: Definitions | None
     raw: RawTable
     raw_title: str
@@ -87,6 +88,7 @@ def build_view(
         facts=facts_line(facts, results),
         verdicts=verdict_cards(facts, results["warnings"]),
         has_barred=any(facts.barred(row.a, row.b) for row in facts.comparisons),
+        has_exact=any(row.ci_method.startswith("exact") for row in facts.comparisons),
         seeds=seeds_view(facts, results),
         ranking=ranking_view(results),
         matrix=win_matrix(facts),
@@ -99,7 +101,7 @@ def build_view(
         pictures=pictures(facts, scores, images),
         warnings=tuple(str(warning["text"]) for warning in results["warnings"]),
         record=record(facts, results),
-        tests=p_table(facts),
+        tests=p_groups(facts),
         definitions=definitions_view(results),
         raw=raw,
         raw_title=f"All {count(len(raw.rows), 'comparison')}",

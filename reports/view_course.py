@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from prefbench.reports.view_facts import State
+from prefbench.reports.view_comparison import State, comparison_of
 from prefbench.reports.view_forest import Shape
 from prefbench.reports.view_numbers import (
     NARROW,
@@ -36,8 +36,12 @@ __all__ = [
     "State4",
     "break_lines",
     "column_x",
+    "difference_cell",
     "lines",
     "mean_axis",
+    "rate_cell",
+    "rate_state",
+    "vote_axis",
 ]
 
 State4 = Literal["higher", "lower", "open", "ink"]
@@ -203,32 +207,25 @@ def break_lines(numbers: Sequence[Sequence[int]], columns: int) -> tuple[BreakLi
 
 def rate_cell(entry: Mapping[str, Any]) -> Cell:
     """A win rate and its interval."""
-    ci = _pair(entry["ci95"])
+    row = comparison_of(entry)
     return Cell(
-        f"{percent(entry['win_rate'])}{NARROW}%",
-        percent_interval(ci) or interval_missing(entry["prompts"]),
-        rate_state(entry),
+        f"{percent(row.win_rate)}{NARROW}%",
+        percent_interval(row.ci95) or interval_missing(row.prompts),
+        row.state,
     )
 
 
 def rate_state(entry: Mapping[str, Any]) -> State:
     """Where the interval of a win rate lies."""
-    ci = _pair(entry["ci95"])
-    if ci is None or ci[0] <= 0.5 <= ci[1]:
-        return "open"
-    return "higher" if ci[0] > 0.5 else "lower"
+    return comparison_of(entry).state
 
 
 def difference_cell(entry: Mapping[str, Any], lower_is_better: bool) -> Cell:
     """A mean paired difference and its interval; its state is better or worse, whatever the direction."""
-    ci = _pair(entry["mean_difference_ci95"])
+    ci = comparison_of(entry).mean_difference_ci95
     digits = decimals_for(10 * (ci[1] - ci[0]) if ci else abs(entry["mean_difference"]))
     number = signed(entry["mean_difference"], digits)
     spread = signed_interval(ci, digits) or interval_missing(entry["prompts"])
     if ci is None or ci[0] <= 0 <= ci[1]:
         return Cell(number, spread, "open")
     return Cell(number, spread, "higher" if (ci[0] > 0) != lower_is_better else "lower")
-
-
-def _pair(value: Any) -> tuple[float, float] | None:
-    return None if value is None else (float(value[0]), float(value[1]))

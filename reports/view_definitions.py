@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prefbench.bench.definitions_block import of_the_vote
 from prefbench.reports.view_facts import VOTE
 from prefbench.reports.view_numbers import Name, count, percent, split_name
 from prefbench.reports.view_verdicts import VOTE_NAME
@@ -63,5 +64,5 @@ def _about(name: str, entries: Any) -> tuple[str, str]:
     many = count(images[0], "image") if images[0] == images[1] else f"{images[0]} to {images[1]} images"
     return name.replace("_", " "), (
         f"{entry['source']}. Here {count(entry['prompts'], 'prompt')}, {many} a prompt. "
-        f"Ignores {entry['ignores']}."
+        f"Ignores {entry['ignores']}. {of_the_vote(name, entries)}".rstrip()
     )

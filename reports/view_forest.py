@@ -14,11 +14,11 @@ from prefbench.reports.view_facts import Comparison, State
 from prefbench.reports.view_numbers import (
     NARROW,
     Name,
+    interval_cell,
     interval_missing,
     interval_words,
     p_text,
     percent,
-    percent_interval,
     split_name,
 )
 
@@ -106,7 +106,7 @@ def forest_row(comparison: Comparison, shape: Shape, name: str, tags: tuple[str,
         tags=tags,
         mark=mark(comparison, shape, name),
         rate=percent(comparison.win_rate),
-        interval=percent_interval(comparison.ci95) or interval_missing(comparison.prompts),
+        interval=interval_cell(comparison.ci95, comparison.prompts, comparison.ci_method),
         prompts=f"{comparison.prompts:,}",
         p=p_text(comparison.p_value),
         p_adjusted=p_text(comparison.p_adjusted),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from prefbench.reports.view_facts import VOTE, Facts, State
 from prefbench.reports.view_forest import Mark, mark
-from prefbench.reports.view_numbers import Name, interval_missing, percent, percent_interval, split_name
+from prefbench.reports.view_numbers import Name, interval_cell, percent, split_name
 
 __all__ = ["GlanceCell", "GlanceRow", "glance_rows"]
 
@@ -43,7 +43,7 @@ def glance_rows(facts: Facts) -> tuple[GlanceRow, ...]:
                     GlanceCell(
                         row.state,
                         percent(row.win_rate),
-                        percent_interval(row.ci95) or interval_missing(row.prompts),
+                        interval_cell(row.ci95, row.prompts, row.ci_method),
                     )
                     for row in (vote, *held)
                 ),

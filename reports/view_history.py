@@ -144,7 +144,7 @@ def _why_alone(history: History, newest: str) -> str:
 
 
 def _cautions(history: History, newest: str) -> tuple[str, ...]:
-    """Held-out scorers that contradict the vote on the newest release; and breaks right before it."""
+    """Held-out scorers that contradict the vote on the newest release; and how often the vote's course breaks."""
     vote = entries_of(history, VOTE).get(newest)
     found = []
     if vote is not None and rate_state(vote) != "open":

@@ -160,7 +160,7 @@ def scorer_course(history: History, names: Sequence[str], judge: str) -> Course:
     digits = decimals_for(spread)
     absent = Cell("–", "", "none")
     mean_cells = tuple(_mean_cell(means[name], digits) if name in means else absent for name in names)
-    blank = tuple(differences.get(name, absent) for name in names)
+    difference_cells = tuple(differences.get(name, absent) for name in names)
     held = {entry["b"] for entry in found.values()}
     tags = (["held out"] if shape == "ring" else []) + (["prompt-blind"] if info["prompt_blind"] else [])
     return Course(
@@ -174,7 +174,7 @@ def scorer_course(history: History, names: Sequence[str], judge: str) -> Course:
         points=tuple(point for point in points if point is not None),
         lines=lines(points, [bool(gap) for gap in gaps]),
         breaks=break_lines(gaps, len(names)),
-        rows=(Row("mean", mean_cells), Row(_against_label(history, held), blank)),
+        rows=(Row("mean", mean_cells), Row(_against_label(history, held), difference_cells)),
         missing=_missing(history, judge),
     )
 

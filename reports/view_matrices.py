@@ -10,12 +10,12 @@ from prefbench.reports.view_means import mean_parts
 from prefbench.reports.view_numbers import (
     Name,
     decimals_for,
-    interval_missing,
+    interval_cell,
     join_words,
     percent,
-    percent_interval,
     plain,
     split_name,
+    with_interval,
 )
 
 __all__ = ["Cell", "Judges", "Matrix", "MeanRow", "judges_view", "mean_rows", "win_matrix"]
@@ -56,7 +56,7 @@ def win_matrix(facts: Facts) -> Matrix:
             if row is None:
                 cells.append(Cell("tint-none", "n/a", "not compared", False, f"{a} over {b}"))
                 continue
-            interval = percent_interval(row.ci95) or interval_missing(row.prompts)
+            interval = interval_cell(row.ci95, row.prompts, row.ci_method)
             cells.append(
                 Cell(
                     tint=tint_class(row.win_rate),
@@ -87,7 +87,8 @@ class Judges:
     """Pairs of samples of a comparison that it was computed from."""
 
 
-def _worth(agreement: Mapping[str, Any], voters: int) -> str:
+def _worth(agreement: Mapping[str, Any], facts: Facts) -> str:
+    voters = len(facts.voters)
     if voters < 2:
         return "One scorer votes: there is no second opinion inside the electorate."
     correlation, effective = agreement["mean_vote_correlation"], agreement["effective_voters"]
@@ -99,9 +100,14 @@ def _worth(agreement: Mapping[str, Any], voters: int) -> str:
         f"{voters} votes, worth {effective:.1f} independent ones: the votes of two scorers correlate by "
         f"{correlation:.2f} on average."
     )
+    if any(judge.name in against for judge in facts.voters for against in facts.trained_against.values()):
+        text += " Where one has no vote, the warnings say what those that are left are worth."
     alpha = agreement.get("krippendorff_alpha")
     if alpha is not None:
-        text += f" Krippendorff's alpha of the voters is {plain(alpha, 2)}; 1 would be agreement on every pair, 0 is chance."
+        told = with_interval(alpha, agreement.get("krippendorff_ci95"), 2)
+        text += (
+            f" Krippendorff's alpha of the voters is {told}; 1 would be agreement on every pair, 0 is chance."
+        )
     return text
 
 
@@ -172,7 +178,7 @@ def judges_view(facts: Facts, agreement: Mapping[str, Any]) -> Judges:
         for name, role in zip(names, roles, strict=True)
     )
     return Judges(
-        sentence=_worth(agreement, len(facts.voters)),
+        sentence=_worth(agreement, facts),
         matrix=Matrix(tuple(split_name(name) for name in names), tags, tuple(rows)),
         kin=_kin_notes(agreement),
         tau=_tau(names, roles, agreement),

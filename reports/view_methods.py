@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefbench.reports.view_facts import Facts
-from prefbench.reports.view_numbers import count, join_words, number_word, plain
+from prefbench.reports.view_numbers import count, join_words, number_word, with_interval
 
 __all__ = ["UNKNOWN", "intervals_text", "methods_text", "sampling_text", "seed_list", "seeds_text", "text_of"]
 
@@ -35,7 +35,7 @@ def sampling_text(sampling: Mapping[str, Any] | None) -> str:
         scheduler = str(sampling["scheduler"])
         parts.append("each pipeline's own scheduler" if scheduler == "pipeline default" else scheduler)
     if sampling.get("steps") is not None:
-        parts.append(f"{sampling['steps']} steps")
+        parts.append(count(sampling["steps"], "step"))
     if sampling.get("guidance") is not None:
         parts.append(f"guidance {sampling['guidance']:g}")
     if sampling.get("width") and sampling.get("height"):
@@ -99,7 +99,7 @@ def _voting(facts: Facts, results: Mapping[str, Any]) -> str:
     voters = join_words([judge.name for judge in facts.voters])
     blind = [judge.name for judge in facts.judges if judge.prompt_blind]
     text = (
-        f"{number_word(len(facts.voters))} scorer{'s' if len(facts.voters) > 1 else ''} ({voters}) judged "
+        f"{number_word(len(facts.voters))} {'scorer' if len(facts.voters) == 1 else 'scorers'} ({voters}) judged "
         "every pair of images with the same prompt and seed; the majority vote is the sign of the sum of "
         "their votes. A win rate is the mean over pairs of win 1, tie ½, loss 0."
     )
@@ -151,10 +151,11 @@ def _statistics(facts: Facts, results: Mapping[str, Any]) -> str:
     if agreement.get("mean_vote_correlation") is not None and agreement.get("effective_voters") is not None:
         text += (
             f" The votes of two scorers correlate by {agreement['mean_vote_correlation']:.2f} on average, "
-            f"which makes them worth {agreement['effective_voters']:.1f} independent voters."
+            f"which makes {len(facts.voters)} of them worth {agreement['effective_voters']:.1f} independent voters."
         )
-    if agreement.get("krippendorff_alpha") is not None:
-        text += f" Krippendorff's alpha of the voters is {plain(agreement['krippendorff_alpha'], 2)}."
+    alpha = agreement.get("krippendorff_alpha")
+    if alpha is not None:
+        text += f" Krippendorff's alpha of the voters is {with_interval(alpha, agreement.get('krippendorff_ci95'), 2)}."
     if results.get("methods"):
         text += f" Methods over training seeds: {results['methods']['method']}"
     if results.get("ranking"):

@@ -9,11 +9,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from prefbench.bench.wording import count
+
 __all__ = [
+    "EXACT_MARK",
     "MINUS",
     "Name",
     "count",
     "decimals_for",
+    "interval_cell",
     "interval_missing",
     "interval_words",
     "join_words",
@@ -25,11 +29,13 @@ __all__ = [
     "signed",
     "signed_interval",
     "split_name",
+    "with_interval",
 ]
 
 MINUS = "\u2212"
 MOST_DIGITS = 6
 NARROW = "\u202f"
+EXACT_MARK = "\u2020"  # dagger
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,17 @@ def plain(value: float, digits: int) -> str:
     ('−0.46', '0.00', '20.0')
     """
     return _plain(value, digits).replace("-", MINUS)
+
+
+def with_interval(value: float, ci: Sequence[float] | None, digits: int) -> str:
+    """A number that is no share, and its interval where there is one.
+
+    >>> with_interval(0.244, [0.2, 0.281], 2).replace(NARROW, " "), with_interval(-0.1, None, 2)
+    ('0.24 (95 % interval 0.20 to 0.28)', '−0.10')
+    """
+    if ci is None:
+        return plain(value, digits)
+    return f"{plain(value, digits)} (95{NARROW}% interval {plain(ci[0], digits)} to {plain(ci[1], digits)})"
 
 
 def percent(rate: float, digits: int = 1) -> str:
@@ -95,6 +112,21 @@ def interval_missing(prompts: int) -> str:
     ('no interval (1 prompt)', 'no interval')
     """
     return "no interval (1 prompt)" if prompts == 1 else "no interval"
+
+
+def interval_cell(ci: tuple[float, float] | None, prompts: int, method: str) -> str:
+    """An interval as a cell has it; `EXACT_MARK` tells the exact bound from a bootstrap.
+
+    Args:
+        ci: the interval.
+        prompts: why there is none.
+        method: `ci_method` of the results; empty in results of old that lack it.
+
+    >>> interval_cell((0.419, 0.929), 14, "exact"), interval_cell((0.4, 0.6), 90, "bootstrap"), interval_cell(None, 1, "none")
+    ('41.9–92.9†', '40.0–60.0', 'no interval (1 prompt)')
+    """
+    shown = percent_interval(ci)
+    return interval_missing(prompts) if shown is None else shown + EXACT_MARK * method.startswith("exact")
 
 
 def interval_words(ci: tuple[float, float] | None, prompts: int) -> str:
@@ -157,15 +189,6 @@ def p_text(p: float | None) -> str:
         return "<0.001"
     text = f"{p:.3f}"
     return f"{p:.4f}" if text == "0.050" and p != 0.05 else text
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun and thousands separated.
-
-    >>> count(1, "prompt"), count(1632, "prompt")
-    ('1 prompt', '1,632 prompts')
-    """
-    return f"{number:,} {one if number == 1 else (many or one + 's')}"
 
 
 def number_word(number: int) -> str:

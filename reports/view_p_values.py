@@ -6,7 +6,7 @@ from prefbench.reports.view_facts import VOTE, Comparison, Facts
 from prefbench.reports.view_numbers import Name, p_text, percent, signed, split_name
 from prefbench.reports.view_verdicts import VOTE_NAME
 
-__all__ = ["PGroup", "PRow", "PTable", "p_table"]
+__all__ = ["PGroup", "PRow", "p_groups"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,6 @@ class PGroup:
     rows: tuple[PRow, ...]
 
 
-@dataclass(frozen=True)
-class PTable:
-    """All groups."""
-
-    groups: tuple[PGroup, ...]
-
-
 def _row(facts: Facts, row: Comparison) -> PRow:
     held = {judge.name for judge in facts.held_out}
     tags = (
@@ -55,17 +48,15 @@ def _row(facts: Facts, row: Comparison) -> PRow:
     )
 
 
-def p_table(facts: Facts) -> PTable | None:
-    """The table; None for results of old, which do not say what was planned."""
+def p_groups(facts: Facts) -> tuple[PGroup, ...]:
+    """The table; empty for results of old, which do not say what was planned."""
     if all(row.planned is None for row in facts.comparisons):
-        return None
+        return ()
     scorers = (VOTE, *(judge.name for judge in facts.judges))
-    return PTable(
-        tuple(
-            PGroup(
-                f"{name} over {facts.baseline}",
-                tuple(_row(facts, facts.get(name, facts.baseline, scorer)) for scorer in scorers),
-            )
-            for name in facts.candidates
+    return tuple(
+        PGroup(
+            f"{name} over {facts.baseline}",
+            tuple(_row(facts, facts.get(name, facts.baseline, scorer)) for scorer in scorers),
         )
+        for name in facts.candidates
     )

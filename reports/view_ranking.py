@@ -11,11 +11,11 @@ from prefbench.reports.view_numbers import (
     NARROW,
     Name,
     count,
+    interval_cell,
     interval_missing,
     interval_words,
     join_words,
     percent,
-    percent_interval,
     split_name,
 )
 
@@ -94,7 +94,7 @@ def _row(line: Mapping[str, Any], worst: int, prompts: int) -> RankRow:
         rank=str(line["rank"]),
         interval=interval,
         rate=percent(line["win_rate"]),
-        rate_interval=percent_interval(ci) or interval_missing(prompts),
+        rate_interval=interval_cell(ci, prompts, str(line.get("ci_method") or "")),
         state=state,
     )
 

@@ -119,7 +119,8 @@ def _notes(block: Mapping[str, Any]) -> tuple[str, ...]:
         return ()
     told = join_words([f"{name} {weight:.2f}" for name, weight in weights.items()])
     return (
-        f"Weights, log odds of each voter's accuracy on human choices ({block['weights_source']}): {told}.",
+        f"Weights, log(p / (1 \u2212 p)) of each voter's accuracy p on human choices, 0 up to p = 0.5 "
+        f"({block['weights_source']}): {told}.",
     )
 
 

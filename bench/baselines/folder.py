@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prefbench.bench import atomic
+from prefbench.bench.baselines import DEFAULT_FOLDER
 from prefbench.bench.baselines.source import SCORES, read_source
 from prefbench.bench.baselines.stored import (
     RECORD,
@@ -18,14 +19,16 @@ from prefbench.bench.baselines.stored import (
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.registry import unknown_name
 
-__all__ = ["DEFAULT_FOLDER", "check_name", "find_baselines", "load_baseline", "names_in", "save_baseline"]
-
-DEFAULT_FOLDER = Path("baselines")
+__all__ = ["check_name", "find_baselines", "load_baseline", "names_in", "save_baseline"]
 
 LONGEST = 64
 
 RESERVED = ("first", "previous")
 """What `prefbench history --against` means by these words."""
+
+DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+"""What Windows keeps for devices, also with an ending: a repository with such a folder cannot be checked out there.
+(Microsoft, "Naming Files, Paths, and Namespaces".)"""
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
 
@@ -39,6 +42,11 @@ def check_name(name: str) -> None:
     if name in RESERVED:
         raise UsageError(
             f"{name!r} cannot be the name of a baseline: `prefbench history --against {name}` means something else."
+        )
+    if DEVICES.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a baseline: it becomes a folder, and Windows keeps this name for a device. Give "
+            "another, for example sd15-2026-11."
         )
     if len(name) > LONGEST or not _NAME.fullmatch(name):
         shown = name if len(name) <= LONGEST else f"{name[:LONGEST]}… ({len(name)} characters)"

@@ -16,7 +16,7 @@ from prefbench.bench.baselines.stored import StoredBaseline
 from prefbench.bench.comparison_entries import method_text
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.gate.comparable import check_kinds
-from prefbench.bench.out_folder import check_out
+from prefbench.bench.out_folder import check_only_own
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import check_resamples
 from prefbench.bench.tally.votes import TIE_RULES
@@ -46,17 +46,7 @@ def write_history(history: Mapping[str, Any], out: Path) -> None:
 
 def check_history_folder(out: Path) -> None:
     """Raises UsageError where `write_history` could not write, or would replace what it did not write."""
-    check_out(out)
-    foreign = (
-        sorted(path.name for path in out.iterdir() if path.name not in (HISTORY, PAGE))
-        if out.is_dir()
-        else []
-    )
-    if foreign:
-        raise UsageError(
-            f"The folder {out} holds something that `prefbench history` did not write ({', '.join(foreign[:3])}"
-            f"{', ...' if len(foreign) > 3 else ''}). Give --out a new folder."
-        )
+    check_only_own(out, "history", (HISTORY, PAGE))
 
 
 def make_history(

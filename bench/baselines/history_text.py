@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from prefbench.bench.terminal import GAP, MARKS, STYLES
+from prefbench.bench.terminal_cells import GAP, MARKS, STYLES
 from prefbench.bench.verdict import MAJORITY, interval_text, outcome
 
 __all__ = ["print_history"]

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from prefbench.bench.baselines.source import SCORES
 from prefbench.bench.baselines.stored import RECORD, StoredBaseline
+from prefbench.bench.wording import count
 
 __all__ = ["not_known", "print_baseline", "print_list", "print_saved"]
 
@@ -41,7 +42,7 @@ def print_saved(console: Console, stored: StoredBaseline) -> None:
     console.print(
         Text(
             f"Saved {stored.record['source']['checkpoint']} as {stored.name}: {facts['rows']:,} scores of "
-            f"{_prompts(stored.record)} by {_counted(len(stored.record['scorers']), 'scorer')}, {size / 1024:.0f} KB."
+            f"{_prompts(stored.record)} by {count(len(stored.record['scorers']), 'scorer')}, {size / 1024:.0f} KB."
         )
     )
     console.print(f"Folder: {stored.path}", markup=False, highlight=False, soft_wrap=True)
@@ -107,7 +108,7 @@ def _facts(stored: StoredBaseline) -> Iterator[tuple[str, str]]:
     for each in suite.get("prompt_sets") or ():
         yield (
             "prompt set",
-            f"{each['name']} version {each['version']}, {each['prompts']:,} prompts, sha256 {each['sha256'][:16]}…",
+            f"{each['name']} version {each['version']}, {count(each['prompts'], 'prompt')}, sha256 {each['sha256'][:16]}…",
         )
     yield "prompts", _prompts(record)
     sampling = suite.get("sampling")
@@ -139,8 +140,6 @@ def _prompts(record: Record) -> str:
     doubled = f" ({distinct:,} distinct)" if distinct < facts["prompts"] else ""
     seeds = facts["seeds"]
     shown = ", ".join(map(str, seeds[:6])) + (f", ... {seeds[-1]}" if len(seeds) > 6 else "")
-    return f"{_counted(facts['prompts'], 'prompt')}{doubled} with {'seed' if len(seeds) == 1 else 'seeds'} {shown}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return (
+        f"{count(facts['prompts'], 'prompt')}{doubled} with {'seed' if len(seeds) == 1 else 'seeds'} {shown}"
+    )

@@ -10,12 +10,13 @@ from prefbench.bench.baselines.course import Course
 from prefbench.bench.baselines.stored import StoredBaseline
 from prefbench.bench.comparison_entries import comparison_entries
 from prefbench.bench.electorate.trained_against import from_record
+from prefbench.bench.exceptions import DataError
 from prefbench.bench.gate.comparable import common_scores
 from prefbench.bench.paired_samples import arrange, cast_ballots
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
+from prefbench.bench.tally.unanimity import TAIL
 from prefbench.bench.tally.votes import TIE_RULES, TieRule
-from prefbench.bench.tally.win_rate import TAIL
 from prefbench.bench.verdict import MAJORITY
 
 __all__ = ["mean_entries", "release_comparisons", "trained_against"]
@@ -99,21 +100,31 @@ def _compare(
     held_out = [name for name in there if name not in voters]
     samples = arrange(scores, [b, a], voters, held_out)
     lower = {name for name in there if course.provenances[i].scorers[name].get("direction") == "lower"}
-    rule: TieRule = next((key for key, text in TIE_RULES.items() if text == electorate["tie_rule"]), "tie")
     ballots = cast_ballots(
         samples,
         [(a, b)],
         lower=lower,
-        tie_rule=rule if vote else "tie",
+        tie_rule=_tie_rule(electorate) if vote else "tie",
         tolerance=electorate["tie_tolerance"],
         trained_against=trained if vote else None,
     )
-    entries = comparison_entries(samples, ballots, None, resamples, seed)
+    entries, _ = comparison_entries(samples, ballots, None, resamples, seed)
     return [
         {key: value for key, value in entry.items() if key not in OF_ONE_RUN}
         for entry in entries
         if vote or entry["scorer"] != MAJORITY
     ]
+
+
+def _tie_rule(electorate: Mapping[str, Any]) -> TieRule:
+    """The rule by its sentence, which is what baselines keep."""
+    for rule, sentence in TIE_RULES.items():
+        if sentence == electorate["tie_rule"]:
+            return rule
+    raise DataError(
+        f"The electorate of {electorate['of']} has a tie rule that this version of prefbench does not know: "
+        f"{electorate['tie_rule']}. Use the prefbench that saved it, or save the baseline again from results of this one."
+    )
 
 
 def trained_against(release: StoredBaseline, scorers: Sequence[str]) -> Sequence[str]:

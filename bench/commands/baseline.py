@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["baseline_app"]
+from prefbench.bench.baselines import DEFAULT_FOLDER
 
-FOLDER = Path("baselines")
+__all__ = ["baseline_app"]
 
 FolderOption = Annotated[Path, typer.Option("--folder", help="Folder of baselines.")]
 
@@ -43,7 +43,7 @@ def save_command(
         str,
         typer.Option("--checkpoint", help="Whose scores; not needed where there is one.", show_default=False),
     ] = "",
-    folder: FolderOption = FOLDER,
+    folder: FolderOption = DEFAULT_FOLDER,
     replace: Annotated[bool, typer.Option("--replace", help="Replace the baseline of this name.")] = False,
 ) -> None:
     """Store one checkpoint's scores of a run under a name.
@@ -63,7 +63,7 @@ def save_command(
 
 
 @baseline_app.command("list")
-def list_baselines_command(folder: FolderOption = FOLDER) -> None:
+def list_baselines_command(folder: FolderOption = DEFAULT_FOLDER) -> None:
     """List the baselines of a folder, oldest first.
 
     Examples:
@@ -82,7 +82,7 @@ def list_baselines_command(folder: FolderOption = FOLDER) -> None:
 @baseline_app.command("show")
 def show_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name, or the path of its folder.")],
-    folder: FolderOption = FOLDER,
+    folder: FolderOption = DEFAULT_FOLDER,
 ) -> None:
     """Show where a baseline comes from, and check that it is unchanged.
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from prefbench.bench.commands.options import Accuracy, Device, IntervalName
+
 __all__ = ["bench_command"]
 
 
@@ -24,7 +26,7 @@ def bench_command(
     prompts_dir: Annotated[
         Path | None, typer.Option(help="Folder with published prompt files (or set PREFBENCH_PROMPTS).")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     batch_size: Annotated[int, typer.Option(help="Images drawn at once.")] = 8,
     limit: Annotated[
         int | None, typer.Option(help="At most so many prompts of each set, evenly spread over it.")
@@ -49,12 +51,7 @@ def bench_command(
             "given, the suite and the training record tell; NAME=none for none.",
         ),
     ] = None,
-    accuracy: Annotated[
-        Path | None,
-        typer.Option(
-            help="Accuracies of the voters, for a weighted vote beside: of `prefbench judges`, or TOML or JSON."
-        ),
-    ] = None,
+    accuracy: Accuracy = None,
     drop_incomplete: Annotated[
         bool,
         typer.Option(
@@ -62,7 +59,7 @@ def bench_command(
             help="Leave out, for all checkpoints, a (prompt, seed) for which a judge:URL has no score.",
         ),
     ] = False,
-    interval: Annotated[str, typer.Option(help="Bootstrap interval: percentile or bca.")] = "percentile",
+    interval: IntervalName = "percentile",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is missing, make nothing.")] = False,
 ) -> None:
     """Draw, score, vote and report: a suite of prompts over two or more checkpoints.

@@ -5,12 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
+from prefbench.bench.commands.options import Accuracy, IntervalName, OutFolder, Resamples, ResamplingSeed
+
 __all__ = ["compare_command"]
 
 
 def compare_command(
     scores: Annotated[Path, typer.Argument(help="Scores table: CSV (UTF-8) or Parquet.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
+    out: OutFolder,
     a: Annotated[
         str, typer.Option("--a", help="Checkpoint whose win rate is given.", show_default=False)
     ] = "",
@@ -43,8 +45,8 @@ def compare_command(
             help="With --all: trainings of one method that differ in their seed alone; repeatable.",
         ),
     ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap samples of prompts.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    resamples: Resamples = 10_000,
+    seed: ResamplingSeed = 0,
     drop_incomplete: Annotated[
         bool,
         typer.Option(
@@ -52,9 +54,7 @@ def compare_command(
             help="Leave out every (prompt, seed) that lacks a score, for all checkpoints; refused if not given.",
         ),
     ] = False,
-    interval: Annotated[
-        str, typer.Option("--interval", help="Bootstrap interval: percentile or bca.")
-    ] = "percentile",
+    interval: IntervalName = "percentile",
     planned: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,13 +89,7 @@ def compare_command(
             help="Scorers that a checkpoint was trained against: no vote where it takes part; repeatable.",
         ),
     ] = None,
-    accuracy: Annotated[
-        Path | None,
-        typer.Option(
-            "--accuracy",
-            help="Accuracies of the voters, for a weighted vote beside: of `prefbench judges`, or TOML or JSON.",
-        ),
-    ] = None,
+    accuracy: Accuracy = None,
 ) -> None:
     """Compare two or all checkpoints from a table of scores made anywhere.
 
@@ -122,15 +116,15 @@ def compare_command(
 
     from prefbench.bench.comparison import compare_all, compare_scores
     from prefbench.bench.electorate.options import VotingOptions, parse_trained_against, tie_rule_named
-    from prefbench.bench.named_values import named_lists
+    from prefbench.bench.named_values import comma_names, named_lists
     from prefbench.bench.resamples import interval_named
     from prefbench.bench.terminal import print_results
 
     _check_choice(scores, a, b, every, baseline, method or [])
     methods = named_lists("--method", "NAME=CHECKPOINT,CHECKPOINT", method or []) or None
     options: dict[str, Any] = {
-        "voters": _names("--electorate", electorate),
-        "held_out": _names("--held-out", held_out),
+        "voters": comma_names("--electorate", electorate),
+        "held_out": comma_names("--held-out", held_out),
         "resamples": resamples,
         "seed": seed,
         "incomplete": "drop" if drop_incomplete else "refuse",
@@ -169,12 +163,3 @@ def _check_choice(scores: Path, a: str, b: str, every: bool, baseline: str, meth
         raise UsageError(
             f"Give --a and --b, two checkpoints of {scores}, or --all to compare every two of them."
         )
-
-
-def _names(option: str, text: str) -> list[str]:
-    from prefbench.bench.exceptions import UsageError
-
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if text and not names:
-        raise UsageError(f"{option} {text!r} names no scorer. Write the names with commas between them.")
-    return names

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefbench.bench.wording import count
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -115,7 +117,7 @@ def _print_plan(console: "Console", data: str, recipe: "Recipe") -> None:
     console.print(table)
     pairs = open_preferences(data, recipe.data)
     scorers = scorers_needed(cfg)
-    lines = [pairs.counts.sentence(), f"{len(pairs)} pairs to label and select from."]
+    lines = [pairs.counts.sentence(), f"{count(len(pairs), 'pair')} to label and select from."]
     if scorers and cfg.scores is None:
         lines.append(
             f"{2 * len(pairs)} image scores by each of {', '.join(scorers)}, less those that are kept on disk."

@@ -5,6 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from prefbench.bench.baselines import DEFAULT_FOLDER
+from prefbench.bench.commands.options import OutFolder
+
 __all__ = ["gate_command"]
 
 
@@ -29,7 +32,7 @@ def gate_command(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
+    out: OutFolder,
     margin: Annotated[
         float | None,
         typer.Option(
@@ -49,12 +52,13 @@ def gate_command(
         typer.Option(
             "--allow",
             metavar="KIND",
-            help="Accept that a stored baseline differs in prompts, seeds, sampling or scorers; repeatable.",
+            help="Accept that a stored baseline differs in prompts, seeds, sampling or scorers; or identical: that both are "
+            "one checkpoint; repeatable.",
         ),
     ] = None,
-    baselines: Annotated[Path, typer.Option("--baselines", help="Folder of stored baselines.")] = Path(
-        "baselines"
-    ),
+    baselines: Annotated[
+        Path, typer.Option("--baselines", help="Folder of stored baselines.")
+    ] = DEFAULT_FOLDER,
     sequential: Annotated[
         bool,
         typer.Option(
@@ -161,25 +165,32 @@ def gate_command(
             )
         )
     _check_options(source, sequential, looks, drawing)
-    from rich.console import Console
+    from prefbench.bench.exceptions import StoppedError
 
-    from prefbench.bench.gate.gating import gate_release
-    from prefbench.bench.gate.printing import conclude
+    try:
+        from rich.console import Console
 
-    if sequential:
-        from prefbench.bench.gate.sequential_gating import replay_gate as gate_release
+        from prefbench.bench.gate.gating import gate_release
+        from prefbench.bench.gate.printing import conclude
 
-    report = gate_release(
-        source,
-        candidate,
-        baseline,
-        out,
-        margin=margin,
-        rules=rules,
-        allow=allow or (),
-        folder=baselines,
-        **{name: value for name, value in looks.items() if value is not None},
-    )
+        if sequential:
+            from prefbench.bench.gate.sequential_gating import replay_gate as gate_release
+
+        report = gate_release(
+            source,
+            candidate,
+            baseline,
+            out,
+            margin=margin,
+            rules=rules,
+            allow=allow or (),
+            folder=baselines,
+            **{name: value for name, value in looks.items() if value is not None},
+        )
+    except KeyboardInterrupt as error:
+        raise StoppedError(
+            f"Interrupted, and nothing was decided: {out} is as it was before. The same command begins anew."
+        ) from error
     raise typer.Exit(conclude(Console(), report, out))
 
 

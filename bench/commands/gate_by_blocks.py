@@ -6,6 +6,9 @@ from typing import Any
 
 __all__ = ["draw_and_gate"]
 
+FINISHED = (".csv", ".parquet", ".json")
+"""Files of scores and results."""
+
 
 def draw_and_gate(
     source: str,
@@ -29,7 +32,7 @@ def draw_and_gate(
         baseline: what it is held against.
         out: the run folder.
         sequential: whether --sequential was given.
-        allow: of --allow; has no meaning here.
+        allow: of --allow, which may be "identical" here.
         looks: options of the looks; None where one is not given.
         drawing: options of drawing; None where one is not given.
         options: margin and rules.
@@ -41,16 +44,25 @@ def draw_and_gate(
         PrefbenchError: bad input.
     """
     from prefbench.bench.exceptions import UsageError
+    from prefbench.bench.gate.comparable import IDENTICAL
     from prefbench.bench.named_values import named_values
     from prefbench.bench.suite import load_suite, with_limit
 
+    if Path(source).is_dir() or Path(source).suffix.lower() in FINISHED:
+        raise UsageError(
+            f"{source} is no suite: it was drawn and scored already, and --checkpoint is for drawing. Leave --checkpoint out to "
+            "have its scores judged; or give a suite, a built-in name or a TOML file."
+        )
     if not sequential:
         raise UsageError(
             "--checkpoint is for a gate that draws, and that is sequential: add --sequential, or give the folder of a finished "
             "`prefbench bench` in place of the suite."
         )
-    if allow:
-        raise UsageError("--allow is about a stored baseline; a gate that draws has none. Leave it out.")
+    kinds = [kind for kind in allow if kind != IDENTICAL]
+    if kinds:
+        raise UsageError(
+            f"--allow {kinds[0]} is about a stored baseline; a gate that draws has none. Leave it out."
+        )
     suite = with_limit(load_suite(source), drawing["limit"])
     specs = named_values("--checkpoint", "NAME=SPEC", checkpoint)
     options |= {name: value for name, value in looks.items() if value is not None}
@@ -69,7 +81,7 @@ def draw_and_gate(
 
     console, bars = Console(), Console(stderr=True)
     if drawing["dry_run"]:
-        plan = plan_by_blocks(suite, specs, out, candidate, baseline, **options)
+        plan = plan_by_blocks(suite, specs, out, candidate, baseline, allow=allow, **options)
         console.print("At most, if no block before the last decides:", highlight=False)
         print_plan(console, plan)
         return 0
@@ -83,6 +95,7 @@ def draw_and_gate(
         out,
         candidate,
         baseline,
+        allow=allow,
         progress=lambda: shown_on(bars, transient=True),
         told=lambda look: print_look(console, look, total),
         **options,

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from prefbench.bench.baselines import DEFAULT_FOLDER
+from prefbench.bench.commands.options import OutFolder, Resamples, ResamplingSeed
+
 __all__ = ["history_command"]
 
 
@@ -17,7 +20,7 @@ def history_command(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
+    out: OutFolder,
     against: Annotated[
         str,
         typer.Option("--against", help="first (of a stretch without break), previous, or a baseline's name."),
@@ -46,9 +49,9 @@ def history_command(
             show_default=False,
         ),
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Where names are looked up.")] = Path("baselines"),
-    resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap samples of prompts.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
+    folder: Annotated[Path, typer.Option("--folder", help="Where names are looked up.")] = DEFAULT_FOLDER,
+    resamples: Resamples = 10_000,
+    seed: ResamplingSeed = 0,
 ) -> None:
     """Draw the course over releases: every scorer's mean and the vote's win rate.
 
@@ -68,13 +71,14 @@ def history_command(
     from prefbench.bench.baselines.folder import find_baselines
     from prefbench.bench.baselines.history import PAGE, check_history_folder, make_history, write_history
     from prefbench.bench.baselines.history_text import print_history
+    from prefbench.bench.named_values import comma_names
 
     check_history_folder(out)
     history = make_history(
         find_baselines(baselines, folder),
-        order=_names("--order", order),
+        order=comma_names("--order", order),
         against=against,
-        voters=_names("--electorate", electorate),
+        voters=comma_names("--electorate", electorate),
         allow=allow or [],
         resamples=resamples,
         seed=seed,
@@ -83,12 +87,3 @@ def history_command(
     console = Console()
     print_history(console, history)
     console.print(f"\nHistory: {out / PAGE}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _names(option: str, text: str) -> list[str]:
-    from prefbench.bench.exceptions import UsageError
-
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if text and not names:
-        raise UsageError(f"{option} {text!r} names nothing. Write the names with commas between them.")
-    return names

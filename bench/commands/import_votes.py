@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from prefbench.bench.commands.options import OutFolder, Resamples, ResamplingSeed
+
 __all__ = ["import_votes_command"]
 
 
 def import_votes_command(
     votes: Annotated[Path, typer.Argument(help="Table of votes, or ratings.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
+    out: OutFolder,
     scores: Annotated[
         Path | None,
         typer.Option(
@@ -24,8 +26,8 @@ def import_votes_command(
     drop_flagged: Annotated[
         bool, typer.Option("--drop-flagged", help="Leave out the judgements of flagged annotators.")
     ] = False,
-    resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap samples of prompts.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
+    resamples: Resamples = 10_000,
+    seed: ResamplingSeed = 0,
 ) -> None:
     """Human votes on pairs: who can be relied on, and one more voter.
 

@@ -5,6 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefbench.bench.commands.options import (
+    Architectures,
+    Device,
+    OptionalScorers,
+    OutFolder,
+    Resamples,
+    ResamplingSeed,
+    ScorerWeights,
+)
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -15,11 +25,8 @@ __all__ = ["judges_command"]
 
 def judges_command(
     data: Annotated[str, typer.Argument(help="Human choices, as above.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
-    scorer: Annotated[
-        list[str] | None,
-        typer.Option("--scorer", help="Scorer by name; repeat for several.", show_default=False),
-    ] = None,
+    out: OutFolder,
+    scorer: OptionalScorers = None,
     score_column: Annotated[
         list[str] | None,
         typer.Option(
@@ -28,18 +35,8 @@ def judges_command(
             show_default=False,
         ),
     ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights", help="SCORER=PATH: local weights instead of the published ones.", show_default=False
-        ),
-    ] = None,
-    architecture: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--architecture", help="SCORER=FILE: JSON with other sizes of the network.", show_default=False
-        ),
-    ] = None,
+    weights: ScorerWeights = None,
+    architecture: Architectures = None,
     image_folder: Annotated[
         Path | None,
         typer.Option("--image-folder", help="What image paths are relative to; else the data's own folder."),
@@ -50,9 +47,9 @@ def judges_command(
             "--validation", help="Other data to choose tie thresholds by, as PickScore's paper does."
         ),
     ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap samples of prompts.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap.")] = 0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    resamples: Resamples = 10_000,
+    seed: ResamplingSeed = 0,
+    device: Device = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be judged, score nothing.")
     ] = False,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from prefbench.bench.commands.options import Device
+
 __all__ = ["label_command"]
 
 
@@ -30,7 +32,7 @@ def label_command(
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="Constants: miniature, launcher or paper.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    device: Device = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print settings and work, do nothing.")] = False,
 ) -> None:
     """Label preference pairs by scorers and write every score, vote and label.

@@ -5,6 +5,15 @@ from typing import Annotated
 
 import typer
 
+from prefbench.bench.commands.options import (
+    Architectures,
+    Device,
+    OutFolder,
+    ScorerBatchSize,
+    Scorers,
+    ScorerWeights,
+)
+
 __all__ = ["noise_command"]
 
 
@@ -13,26 +22,12 @@ def noise_command(
         Path,
         typer.Argument(help="CSV with the columns image,prompt, as for score.", show_default=False),
     ],
-    scorer: Annotated[
-        list[str], typer.Option("--scorer", help="Scorer by name; repeat for several.", show_default=False)
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights", help="SCORER=PATH: local weights instead of the published ones.", show_default=False
-        ),
-    ] = None,
-    architecture: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--architecture", help="SCORER=FILE: JSON with other sizes of the network.", show_default=False
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Images at once; the scorer's own if not given.")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    scorer: Scorers,
+    out: OutFolder,
+    weights: ScorerWeights = None,
+    architecture: Architectures = None,
+    batch_size: ScorerBatchSize = None,
+    device: Device = "auto",
     dtype: Annotated[str, typer.Option("--dtype", help="float32, float16 or bfloat16 networks.")] = "float32",
 ) -> None:
     """Measure how much scores move when files are re-encoded.
@@ -42,7 +37,8 @@ def noise_command(
     tolerances.toml, the differences of scores up to which two images should
     tie (`prefbench compare --tie-tolerance OUT/tolerances.toml`); noise.json,
     all that was measured; and scores/, the scores themselves. It takes 20
-    images or more; a few hundred of the kind that will be compared are enough.
+    different images or more; a few hundred of the kind that will be compared
+    are enough. A picture that the manifest has twice counts once.
 
     The copies lie in the system's temporary folder ($TMPDIR) meanwhile, about
     twice the size of the images as PNG. Scores are kept in the user's cache:

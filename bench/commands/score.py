@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prefbench.bench.commands.options import (
+    Architectures,
+    Device,
+    OutFolder,
+    ScorerBatchSize,
+    Scorers,
+    ScorerWeights,
+)
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -33,26 +42,12 @@ def score_command(
         Path,
         typer.Argument(help="CSV with the columns image,prompt; paths relative to it.", show_default=False),
     ],
-    scorer: Annotated[
-        list[str], typer.Option("--scorer", help="Scorer by name; repeat for several.", show_default=False)
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights", help="SCORER=PATH: local weights instead of the published ones.", show_default=False
-        ),
-    ] = None,
-    architecture: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--architecture", help="SCORER=FILE: JSON with other sizes of the network.", show_default=False
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Images at once; the scorer's own if not given.")
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    scorer: Scorers,
+    out: OutFolder,
+    weights: ScorerWeights = None,
+    architecture: Architectures = None,
+    batch_size: ScorerBatchSize = None,
+    device: Device = "auto",
     dtype: Annotated[
         str,
         typer.Option(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from prefbench.bench.commands.settings import constants_of, given_settings, positional_and_settings
+from prefbench.bench.wording import count
 
 __all__ = ["train_command"]
 
@@ -156,16 +157,18 @@ def _print_result(console: Any, result: Any) -> None:
     card = result.card
     if result.was_finished:
         console.print(
-            f"{result.out} is finished: {card['method']}, {card['steps']} steps. Nothing to do.", markup=False
+            f"{result.out} is finished: {card['method']}, {count(card['steps'], 'step')}. Nothing to do.",
+            markup=False,
         )
         return
     last = card["last_step"]
     data = card["data"]
-    units = {"pair": "pairs", "image": "images", "ranking": "lists"}[card["unit"]]
+    unit = {"pair": "pair", "image": "image", "ranking": "list"}[card["unit"]]
     kappa = "" if card["kappa"] is None else f", kappa {card['kappa']:g}"
     console.print(
-        f"Trained {card['method']}{kappa}: {card['steps']} steps of {card['pairs_per_step']} {units} from "
-        f"{data['pairs']} pairs ({data['ties_dropped']} ties dropped, {data['flipped']} labels flipped); "
+        f"Trained {card['method']}{kappa}: {count(card['steps'], 'step')} of {count(card['pairs_per_step'], unit)} from "
+        f"{count(data['pairs'], 'pair')} ({count(data['ties_dropped'], 'tie')} dropped, "
+        f"{count(data['flipped'], 'label')} flipped); "
         f"last loss {last['loss']:.4f}.",
         markup=False,
         highlight=False,

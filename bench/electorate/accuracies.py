@@ -35,7 +35,7 @@ def read_accuracies(path: Path) -> Accuracies:
             scorer = number.
 
     Raises:
-        DataError: no such file, not TOML or JSON, no accuracies in it, or one outside [0, 1).
+        DataError: no such file, not TOML or JSON, no accuracies in it, or one that is not between 0 and 1.
     """
     file = path / "results.json" if path.is_dir() else path
     table = _table(file)
@@ -86,10 +86,11 @@ def _of_judges(file: Path, table: Mapping[str, Any], found: Sequence[Any]) -> Ac
 def _number(file: Path, name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise DataError(f"{file}: the accuracy of {name} is {value!r}, not a number.")
-    if not 0 <= value < 1:
+    if not 0 < value < 1:
         raise DataError(
-            f"{file}: the accuracy of {name} is {value:g}; it must lie in [0, 1). A voter that is always right would outvote "
-            "all others together: such a number is one of few pairs."
+            f"{file}: the accuracy of {name} is {value:g}; it must lie between 0 and 1, without either. A voter that is always "
+            "right would outvote all others together, and one that is always wrong would be as good turned round: such a number "
+            "is one of few pairs. Measure on more."
         )
     return float(value)
 

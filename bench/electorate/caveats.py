@@ -1,12 +1,13 @@
 """What speaks against a vote: a judge that did not vote, and voters that a checkpoint was trained against."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prefbench.bench.electorate.trained_against import from_record
-from prefbench.bench.electorate.warning_text import Found, by_pair, percent, warning
+from prefbench.bench.electorate.warning_text import Found, by_pair, pairs_text, percent, warning
 from prefbench.bench.verdict import MAJORITY, outcome
 from prefbench.bench.votes_block import WITH_TRAINED_AGAINST
+from prefbench.bench.wording import count
 
 __all__ = ["reward_hacking", "trained_against", "weightless_voters"]
 
@@ -99,7 +100,7 @@ def trained_against(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> 
             sentences.append(
                 f"{name} was trained against {_and(barred)}: {_its(barred)} not count where {name} takes part."
             )
-            sentences += _without_them(results, name, votes)
+            sentences += _left(results, name)
             sentences.append(_with_them(results, name, votes, len(barred)))
         if idle:
             sentences.append(
@@ -122,18 +123,26 @@ def _its(names: Sequence[str]) -> str:
     return "their votes do" if len(names) > 1 else "its vote does"
 
 
-def _without_them(results: Mapping[str, Any], name: str, votes: Mapping[tuple[str, str], Entry]) -> list[str]:
-    """What is left of the electorate, where it needs a word."""
-    electorate = results["suite"]["electorate"]
-    left = {pair: entry["voters"] for pair, entry in votes.items() if name in pair}
-    alone = [f"{a} over {b} {voters[0]} votes alone" for (a, b), voters in left.items() if len(voters) == 1]
-    even = {pair: len(voters) for pair, voters in left.items() if len(voters) % 2 == 0}
-    sentences = [f"In {', in '.join(alone)}."] if alone else []
-    if even and not set(even.values()) <= {len(electorate["voters"])}:
-        where = "" if len(even) == len(left) else " in " + ", ".join(f"{a} over {b}" for a, b in even)
-        numbers = " or ".join(map(str, sorted(set(even.values()))))
-        sentences.append(f"{numbers} voters are left{where}, an even number: {electorate['tie_rule']}.")
-    return sentences
+def _left(results: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Who still votes where `name` takes part, and how many independent voters these are worth there."""
+    groups: dict[int, list[Entry]] = {}
+    for vote in results["votes"]["variants"]:
+        if vote["rule"] == MAJORITY and name in (vote["a"], vote["b"]):
+            groups.setdefault(len(vote["voters"]), []).append(vote)
+    for number, votes in sorted(groups.items()):
+        if number == 1:
+            alone = [f"{pairs_text([vote])} {vote['voters'][0]} votes alone" for vote in votes]
+            yield f"In {', in '.join(alone)}."
+            continue
+        where = "" if len(groups) == 1 else f" in {pairs_text(votes)}"
+        known = [vote["effective_voters"] for vote in votes if vote["effective_voters"] is not None]
+        worth = f", worth about {_range(known)} independent ones" if known else ""
+        even = "" if number % 2 else f", an even number: {results['suite']['electorate']['tie_rule']}"
+        yield f"{number} voters are left{where}{worth}{even}."
+
+
+def _range(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{value:.1f}" for value in (min(values), max(values))))
 
 
 def _with_them(
@@ -154,7 +163,7 @@ def _with_them(
             continue
         change = f", {found} and not {now}" if found != now else ""
         told.append(f"{pair[0]} over {pair[1]} {percent(entry)} instead of {percent(votes[pair])}{change}")
-    more = f"; {same} more comparison{'s' if same > 1 else ''} would end alike" if same else ""
+    more = f"; {count(same, 'more comparison')} would end alike" if same else ""
     return f"With {'them' if barred > 1 else 'it'}: {'; '.join(told)}{more}."
 
 

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from prefbench.bench.electorate.accuracies import Accuracies
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.registry import unknown_name
-from prefbench.bench.tally.votes import TieRule
+from prefbench.bench.tally.votes import TIE_RULES, TieRule
 
 if TYPE_CHECKING:
     from prefbench.bench.suite import Suite
@@ -38,21 +38,17 @@ def rules_of(suite: "Suite", accuracies: Accuracies | None = None) -> VotingRule
 
 
 def check_rules(rules: VotingRules, scorers: Collection[str]) -> None:
-    """Refuse rules that do not fit the scorers.
+    """Refuse rules that do not fit the scorers; what is said of training is for `trained_against.resolve`.
 
     Raises:
         UsageError: an unknown rule or scorer, or a tolerance that is no finite number of 0 or more.
     """
-    if rules.tie_rule not in get_args(TieRule):
-        raise unknown_name("tie rule", rules.tie_rule, list(get_args(TieRule)))
+    if rules.tie_rule not in TIE_RULES:
+        raise unknown_name("tie rule", rules.tie_rule, list(TIE_RULES))
     for name, value in rules.tie_tolerance.items():
         if name not in scorers:
             raise unknown_name("scorer in the tie tolerances", name, list(scorers))
         check_tolerance(name, value)
-    for checkpoint, names in rules.trained_against.items():
-        for name in names:
-            if name not in scorers:
-                raise unknown_name(f"scorer that {checkpoint!r} was trained against", name, list(scorers))
 
 
 def check_tolerance(name: str, value: float) -> None:

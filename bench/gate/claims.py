@@ -17,6 +17,7 @@ from prefbench.bench.gate.rules import (
     Superiority,
     TieCap,
 )
+from prefbench.bench.paired_samples import UNTRUNCATED
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.scores_table import OPTIONAL
 from prefbench.bench.verdict import MAJORITY
@@ -147,4 +148,10 @@ def _expanded(number: int, rule: Rule, name: str, slices: Sequence[str]) -> list
 
 
 def _no_slice(number: int, rule: Rule, name: str, known: Sequence[str]) -> UsageError:
+    if name == UNTRUNCATED:
+        return UsageError(
+            f"Rule {number} ({rule.kind}) of the gate is about the slice {UNTRUNCATED}, and there is none here. It is there in "
+            "the folder of a `prefbench bench` of this version, if its voters cut off some of the prompts and not all. Leave the "
+            "rule out, or gate such a run."
+        )
     return unknown_name(f"slice in rule {number} ({rule.kind}) of the gate:", name, list(known))

@@ -2,10 +2,16 @@
 
 What can differ, and why, stands in `prefbench.bench.baselines.differences`. Each kind has its own `--allow`. Where neither
 side's record states something, nothing contradicts, and a sentence says so.
+
+Nor may they be one and the same: a gate over a checkpoint and itself would pass, and whoever named the wrong file would
+release on it. That, too, has its `--allow`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from prefbench.bench.baselines.differences import KINDS, capital, differences, in_sentences, not_recorded
@@ -14,7 +20,18 @@ from prefbench.bench.exceptions import UsageError
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.scores_table import OPTIONAL
 
-__all__ = ["check_comparable", "check_kinds", "common_samples", "common_scores"]
+__all__ = [
+    "IDENTICAL",
+    "check_comparable",
+    "check_identity",
+    "check_kinds",
+    "check_outcome",
+    "common_samples",
+    "common_scores",
+]
+
+IDENTICAL = "identical"
+"""Of `--allow`: the two are one checkpoint, or no voter tells them apart."""
 
 
 def check_comparable(candidate: Provenance, baseline: Provenance, allow: Collection[str] = ()) -> list[str]:
@@ -52,11 +69,79 @@ def check_comparable(candidate: Provenance, baseline: Provenance, allow: Collect
     return sentences + not_recorded(candidate, baseline)
 
 
-def check_kinds(allow: Collection[str]) -> None:
-    """Raises UsageError for a kind of difference that does not exist, with the nearest."""
+def check_kinds(allow: Collection[str], known: Collection[str] = KINDS) -> None:
+    """Raises UsageError for a kind that does not exist, with the nearest."""
     for kind in allow:
-        if kind not in KINDS:
-            raise unknown_name("difference in --allow", kind, list(KINDS))
+        if kind not in known:
+            raise unknown_name("difference in --allow", kind, list(known))
+
+
+def check_identity(
+    names: Sequence[str],
+    entries: Sequence[Mapping[str, Any]],
+    allow: Collection[str] = (),
+    *,
+    one_setting: bool = True,
+) -> list[str]:
+    """Refuse one checkpoint under two names, where its fingerprint or its pictures tell.
+
+    Args:
+        names: of the two.
+        entries: theirs in results.json, of which "identity" and "pixels" are looked at.
+        allow: `IDENTICAL`, where it is meant.
+        one_setting: whether both were drawn with the same settings. If not, one checkpoint is not refused: the settings may be
+            what is asked about.
+
+    Returns:
+        A sentence to be printed with the result, where it is allowed.
+
+    Raises:
+        UsageError: they are one.
+    """
+    told = {"identity": "their files have one fingerprint"} if one_setting else {}
+    told["pixels"] = "their pictures are the same, pixel for pixel"
+    ours, theirs = entries
+    same = [text for key, text in told.items() if ours.get(key) and ours[key] == theirs.get(key)]
+    return (
+        _identical(f"the checkpoints {' and '.join(names)} are one: {' and '.join(same)}", allow)
+        if same
+        else []
+    )
+
+
+def check_outcome(
+    names: Sequence[str], scores: npt.NDArray[np.float64], voters: Sequence[str], allow: Collection[str] = ()
+) -> list[str]:
+    """Refuse two checkpoints that no voter tells apart on any sample.
+
+    Args:
+        names: of the two.
+        scores: of the voters, shape (2, samples, voters).
+        voters: names.
+        allow: `IDENTICAL`, where it is meant.
+
+    Returns:
+        A sentence to be printed with the result, where it is allowed.
+
+    Raises:
+        UsageError: every difference is exactly 0.
+    """
+    if (scores[0] != scores[1]).any():
+        return []
+    return _identical(
+        f"the checkpoints {' and '.join(names)} have exactly the same score on all {scores.shape[1]:,} (prompt, seed) by every "
+        f"voter ({', '.join(voters)}): they are one checkpoint under two names, or the voters give every picture the same",
+        allow,
+    )
+
+
+def _identical(found: str, allow: Collection[str]) -> list[str]:
+    if IDENTICAL in allow:
+        return [f"Allowed: {found}."]
+    raise UsageError(
+        f"{capital(found)}. A gate between them says nothing about a release, and would mostly pass. See whether --candidate, "
+        f"--baseline and the file are those that you mean; if so, accept it by name: --allow {IDENTICAL}."
+    )
 
 
 def common_samples(candidate: Provenance, baseline: Provenance) -> frozenset[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """What prompts say about a mean: the estimate, limits at any level, and how strongly they speak for either side of a threshold.
 
 The limits are those of `tally.win_rate`, from the same draws: at level 95 % they are the numbers of results.json. That is a
-percentile bootstrap over prompts; for values in [0, 1] of which fewer than `RARE` prompts differ from the commonest, the wider
+percentile bootstrap over prompts; for values in [0, 1] of which fewer than `RARE` prompts differ from the commonest, the
 exact bound. The gate needs three things more:
 
 * other levels, and p-values that say the same as the limits: `above(c)` is the tail at which the lower limit would sink to c,
@@ -18,10 +18,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
-from prefbench.bench.tally.win_rate import RARE, unanimity_bound
+from prefbench.bench.tally.unanimity import tail_below, unanimity_bound
 
 __all__ = ["FEWEST", "Evidence", "Floats", "weigh"]
 
@@ -50,6 +49,8 @@ class Evidence:
     """Bootstrap means in ascending order; None with one prompt."""
     bounded: bool
     """Whether values lie in [0, 1], so that the exact bound applies."""
+    sizes: npt.NDArray[np.int64]
+    """Pairs of each prompt, shape (prompts,)."""
 
     @cached_property
     def method(self) -> Method:
@@ -67,29 +68,26 @@ class Evidence:
         """Lower and upper limit at level 1 - alpha; None with one prompt."""
         if self.resampled is None:
             return None
+        if self.method == "exact":
+            return unanimity_bound(self.per_prompt, alpha / 2, sizes=self.sizes)
         low, high = map(float, np.quantile(self.resampled, [alpha / 2, 1 - alpha / 2]))
-        bound = unanimity_bound(self.per_prompt, alpha / 2) if self.method == "exact" else None
-        if bound is None:
-            return low, high
-        return min(low, bound[0], self.estimate), max(high, bound[1], self.estimate)
+        return low, high
 
     def above(self, threshold: float) -> float | None:
         """One-sided p-value of "the true mean is at most the threshold"; small where it is above. None with one prompt."""
         if self.resampled is None:
             return None
-        p = _tail(self.resampled, threshold)
-        if self.method != "exact":
-            return p
-        return max(p, _exact_tail(self.per_prompt, threshold), float(self.estimate <= threshold))
+        if self.method == "exact":
+            return tail_below(self.per_prompt, threshold, sizes=self.sizes)
+        return _tail(self.resampled, threshold)
 
     def below(self, threshold: float) -> float | None:
         """One-sided p-value of "the true mean is at least the threshold"; small where it is below. None with one prompt."""
         if self.resampled is None:
             return None
-        p = _tail(-self.resampled[::-1], -threshold)
-        if self.method != "exact":
-            return p
-        return max(p, _exact_tail(1 - self.per_prompt, 1 - threshold), float(self.estimate >= threshold))
+        if self.method == "exact":
+            return tail_below(1 - self.per_prompt, 1 - threshold, sizes=self.sizes)
+        return _tail(-self.resampled[::-1], -threshold)
 
 
 def weigh(
@@ -130,6 +128,7 @@ def weigh(
             per_prompt=sums[:, j] / sizes,
             resampled=None if resampled is None else resampled[j],
             bounded=bounded,
+            sizes=sizes,
         )
         for j in range(columns.shape[1])
     ]
@@ -146,14 +145,3 @@ def _tail(ordered: Floats, threshold: float) -> float:
         return 1.0
     step = float((edge - ordered[below - 1]) / (ordered[below] - ordered[below - 1]))
     return max((below - 1 + step) / last, 1 / (len(ordered) + 1))
-
-
-def _exact_tail(values: Floats, threshold: float) -> float:
-    """The tail at which the lower `unanimity_bound` is the threshold: v (1 - u) = c, u the Clopper-Pearson limit."""
-    found, counts = np.unique(values, return_counts=True)
-    commonest = float(found[counts == counts.max()].min())
-    if commonest <= threshold:
-        return 1.0
-    n, differing = len(values), len(values) - int(counts.max())
-    assert differing < RARE  # else the bound does not apply
-    return float(special.betaincc(differing + 1, n - differing, 1 - threshold / commonest))

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from prefbench.bench.baselines.folder import DEFAULT_FOLDER
+from prefbench.bench.baselines import DEFAULT_FOLDER
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.gate.claims import claims_of
 from prefbench.bench.gate.evaluation import evaluate
@@ -13,10 +13,10 @@ from prefbench.bench.gate.outputs import check_gate_folder, write_gate
 from prefbench.bench.gate.report import gate_report
 from prefbench.bench.gate.rules import GateRules, default_rules, load_rules
 from prefbench.bench.gate.worst import pictures_of, worst_prompts
+from prefbench.bench.run_folder import RESULTS, SCORES, SUITE
+from prefbench.bench.suite import Suite, load_suite
 
-__all__ = ["choose_rules", "gate_release"]
-
-SUITE = "suite.toml"
+__all__ = ["choose_rules", "gate_release", "suite_of"]
 
 
 def gate_release(
@@ -39,7 +39,7 @@ def gate_release(
         out: folder to write; an earlier gate's is replaced.
         margin: of the one rule that holds where none is written.
         rules: TOML file; None for those of the run's suite, if it has any.
-        allow: kinds of difference to a stored baseline that are accepted.
+        allow: kinds of difference to a stored baseline that are accepted, and `comparable.IDENTICAL`.
         folder: of stored baselines.
 
     Returns:
@@ -49,7 +49,7 @@ def gate_release(
         PrefbenchError: bad input; nothing is written, and an earlier folder stays as it was.
     """
     check_gate_folder(out)
-    chosen, rules_from = choose_rules(path, margin, rules)
+    chosen, rules_from = choose_rules(suite_of(path), margin, rules)
     gaps = any(rule.kind == "failure_cap" for rule in chosen.rules)
     material = gather(path, candidate, baseline, folder=folder, allow=allow, gaps=gaps)
     claims = claims_of(chosen, scorers=material.scorers, lower=material.lower, slices=list(material.slices))
@@ -68,11 +68,11 @@ def gate_release(
     return report
 
 
-def choose_rules(path: Path, margin: float | None, rules: Path | None) -> tuple[GateRules, str]:
-    """The rules, and where they are from: the file, else the run's suite, else the one rule of `default_rules`.
+def choose_rules(suite: Suite | None, margin: float | None, rules: Path | None) -> tuple[GateRules, str]:
+    """The rules, and where they are from: the file, else the suite, else the one rule of `default_rules`.
 
     Args:
-        path: what is gated; a run folder may have a suite with rules.
+        suite: that may have rules.
         margin: only where no rules are written.
         rules: TOML file.
 
@@ -80,20 +80,19 @@ def choose_rules(path: Path, margin: float | None, rules: Path | None) -> tuple[
         UsageError: a margin beside written rules, or outside [0, 0.5).
         DataError: rules that cannot be read.
     """
-    from prefbench.bench.suite import load_suite
-
-    found: tuple[GateRules, str] | None = None
-    suite = path / SUITE if path.is_dir() else path.parent / SUITE
-    if rules is not None:
-        found = load_rules(rules), str(rules)
-    elif (path.is_dir() or path.name in ("results.json", "scores.parquet")) and suite.is_file():
-        written = load_suite(str(suite)).gate
-        found = None if written is None else (written, "suite")
-    if found is None:
+    written = load_rules(rules) if rules is not None else suite.gate if suite is not None else None
+    if written is None:
         return default_rules(margin), "default"
     if margin is not None:
-        where = f"--rules {rules}" if rules is not None else f"[gate] of {suite}"
+        where = f"--rules {rules}" if rules is not None else "[gate] of the suite"
         raise UsageError(
             f"--margin is for a gate without written rules, and {where} has some, each with its own margin. Leave --margin out."
         )
-    return found
+    return written, "suite" if rules is None else str(rules)
+
+
+def suite_of(path: Path) -> Suite | None:
+    """The suite of a run folder; None for what is none."""
+    file = (path if path.is_dir() else path.parent) / SUITE
+    in_folder = path.is_dir() or path.name in (RESULTS, SCORES)
+    return load_suite(str(file)) if in_folder and file.is_file() else None

@@ -9,19 +9,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from prefbench.bench.baselines.folder import DEFAULT_FOLDER, load_baseline, names_in
+from prefbench.bench.baselines import DEFAULT_FOLDER
+from prefbench.bench.baselines.differences import KINDS
+from prefbench.bench.baselines.folder import load_baseline, names_in
 from prefbench.bench.baselines.source import RESULTS, ScoreSource, read_source
 from prefbench.bench.baselines.stored import StoredBaseline
 from prefbench.bench.electorate.rules import VotingRules
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.gaps import drop_incomplete
-from prefbench.bench.gate.comparable import check_comparable, check_kinds, common_scores
+from prefbench.bench.gate.comparable import (
+    IDENTICAL,
+    check_comparable,
+    check_identity,
+    check_kinds,
+    check_outcome,
+    common_scores,
+)
 from prefbench.bench.paired_samples import Ballots, PairedSamples, ballots_of, slices_of
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.results import summarise
 from prefbench.bench.scores_table import check_complete
 
-__all__ = ["Material", "gather"]
+__all__ = ["Material", "gather", "told_apart"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Material:
     ballots: Ballots
     remarks: Sequence[str] = field(default=())
     """Allowed differences, and what no record tells."""
+    untruncated: Collection[str] | None = None
+    """Texts of the prompts that every voter reads to the end; None where no record tells."""
 
     @property
     def scorers(self) -> list[str]:
@@ -53,7 +64,7 @@ class Material:
     @property
     def slices(self) -> dict[str, npt.NDArray[np.bool_]]:
         """Slice -> which samples are in it; the whole is not among them."""
-        return slices_of(self.samples.about)
+        return slices_of(self.samples.about, self.untruncated or ())
 
     @property
     def run(self) -> Path | None:
@@ -75,6 +86,7 @@ def gather(
     folder: Path = DEFAULT_FOLDER,
     allow: Collection[str] = (),
     gaps: bool = False,
+    sequential: bool = False,
 ) -> Material:
     """Read the scores of both, check that they may be compared, and compare them.
 
@@ -83,14 +95,15 @@ def gather(
         candidate: a checkpoint in it.
         baseline: another, or else the name or path of a stored baseline.
         folder: of stored baselines.
-        allow: kinds of difference to a stored baseline that are accepted.
+        allow: kinds of difference to a stored baseline that are accepted, and `comparable.IDENTICAL`.
         gaps: whether samples without a score are left out and counted; refused if not.
+        sequential: whether a gate by blocks asks, which has no rule that would count them.
 
     Raises:
         DataError: scores that cannot be used, are missing, or are not those of the results beside them.
-        UsageError: unknown names, or two sources that may not be compared.
+        UsageError: unknown names, two sources that may not be compared, or two checkpoints that are one.
     """
-    check_kinds(allow)
+    check_kinds(allow, (*KINDS, IDENTICAL))
     source = read_source(path)
     if candidate not in source.checkpoints:
         raise unknown_name(f"checkpoint of {path}", candidate, source.checkpoints)
@@ -103,18 +116,41 @@ def gather(
         raise UsageError(
             f"The candidate and the stored baseline are both called {candidate!r}. Give one of them another name."
         )
-    remarks: list[str] = []
+    accepted = [kind for kind in allow if kind != IDENTICAL]
+    if stored is None and accepted:
+        raise UsageError(
+            f"--allow {accepted[0]} is about a stored baseline, and {baseline} is a checkpoint of {path}, drawn and scored as "
+            f"{candidate} was. Leave it out."
+        )
+    sides = source.provenance(candidate), stored.provenance if stored else source.provenance(baseline)
+    remarks = check_comparable(*sides, accepted)
+    same = check_identity(
+        [side.checkpoint for side in sides],
+        [side.about or {} for side in sides],
+        allow,
+        one_setting=sides[0].sampling == sides[1].sampling,
+    )
     rows = source.scores[source.scores["checkpoint"].isin([candidate, baseline])]
     if stored is not None:
-        remarks = check_comparable(source.provenance(candidate), stored.provenance, allow)
         rows = common_scores(rows, stored.scores)
     name = baseline if stored is None else stored.name
-    frame, left_out = _complete(rows.reset_index(drop=True), source, [name, candidate], gaps)
-    results = _compared(frame, source, stored, name, candidate, left_out)
+    frame, left_out = _complete(rows.reset_index(drop=True), source, [name, candidate], gaps, sequential)
+    untruncated = _untruncated(frame, source)
+    results = _compared(frame, source, stored, name, candidate, left_out, untruncated)
     if stored is None:
         _check_same_numbers(results, source)
     samples, ballots = ballots_of(results, frame)
-    return Material(candidate, name, source, stored, results, samples, ballots, tuple(remarks))
+    same = same or told_apart(samples, ballots, allow)
+    return Material(
+        candidate, name, source, stored, results, samples, ballots, (*remarks, *same), untruncated
+    )
+
+
+def told_apart(samples: PairedSamples, ballots: Ballots, allow: Collection[str]) -> list[str]:
+    """`comparable.check_outcome` on the voters that count."""
+    places = ballots.electorates[0]
+    scores = samples.scores[:, :, places]
+    return check_outcome(ballots.pairs[0], scores, [samples.scorers[k] for k in places], allow)
 
 
 def _stored(baseline: str, source: ScoreSource, folder: Path) -> StoredBaseline:
@@ -137,7 +173,7 @@ def _stored(baseline: str, source: ScoreSource, folder: Path) -> StoredBaseline:
 
 
 def _complete(
-    frame: pd.DataFrame, source: ScoreSource, names: list[str], gaps: bool
+    frame: pd.DataFrame, source: ScoreSource, names: list[str], gaps: bool, sequential: bool
 ) -> tuple[pd.DataFrame, Mapping[str, Any] | None]:
     """Rows without holes, and what is left out: here, or where the results were made."""
     before = None if source.results is None else source.results["suite"].get("left_out")
@@ -147,11 +183,16 @@ def _complete(
     try:
         check_complete(frame, source=str(source.path))
     except DataError as error:
-        text = str(error).replace(
-            " with --drop-incomplete", " with a rule `failure_cap`, which allows so many"
-        )
-        raise DataError(text) from error
+        remedy = " with a rule `failure_cap`, which allows so many"
+        if sequential:
+            remedy = f" without --sequential and{remedy} (a gate by blocks has no such rule, so it leaves out none)"
+        raise DataError(str(error).replace(" with --drop-incomplete", remedy)) from error
     return frame, before
+
+
+def _untruncated(frame: pd.DataFrame, source: ScoreSource) -> set[str] | None:
+    cut = (source.results or {}).get("suite", {}).get("truncated_prompts")
+    return None if cut is None else set(frame["prompt"][~frame["prompt_id"].isin(cut)])
 
 
 def _compared(
@@ -161,6 +202,7 @@ def _compared(
     baseline: str,
     candidate: str,
     left_out: Mapping[str, Any] | None,
+    untruncated: Collection[str] | None,
 ) -> dict[str, Any]:
     """By the electorate, the rules of the vote and the draws of the results that there are; else all scorers vote."""
     told = source.results or {}
@@ -195,6 +237,7 @@ def _compared(
         ),
         suite=suite or None,
         scorers={name: info for name, info in source.scorers.items() if name in there},
+        untruncated=untruncated,
         left_out=left_out,
         resamples=intervals.get("resamples", 10_000),
         seed=intervals.get("seed", 0),

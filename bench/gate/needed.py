@@ -15,7 +15,8 @@ from prefbench.bench.gate.evidence import FEWEST, ROUNDING, Evidence, Floats
 from prefbench.bench.power_plan import SEED_CORRELATION
 from prefbench.bench.tally.power import Design, required_prompts
 from prefbench.bench.tally.seed_correlation import seed_correlation
-from prefbench.bench.tally.win_rate import RARE
+from prefbench.bench.tally.unanimity import RARE, prompts_of
+from prefbench.bench.wording import count
 
 __all__ = ["POWER", "Needed", "needed_for_mean", "needed_for_win_rate"]
 
@@ -23,6 +24,9 @@ POWER = 0.8
 
 MOST = 10**9
 """More than anybody draws: such an estimate is on the threshold for all practical purposes."""
+
+MOST_EXACT = 10**5
+"""Prompts up to which the exact bound is looked at one by one."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,14 @@ def needed_for_win_rate(
     total = max(total, evidence.prompts + 1)
     if total > MOST:
         return _on_threshold()
-    if evidence.prompts < 2 or (evidence.prompts < FEWEST and evidence.method != "exact"):
+    if evidence.method != "bootstrap" or evidence.prompts < FEWEST:
+        # An exact bound goes by prompts alone, and bootstrap limits of few prompts decide nothing.
         enough = None
     assumed = f" (correlation of a prompt's seeds assumed to be {correlation:.2f})" if found is None else ""
     if enough is None:
-        also = f"no number of seeds of these {_prompts(evidence.prompts)} would"
+        also = f"no number of seeds of these {count(evidence.prompts, 'prompt')} would"
     else:
-        also = f"or these {_prompts(evidence.prompts)} with {enough:,} seeds each{assumed}"
+        also = f"or these {count(evidence.prompts, 'prompt')} with {enough:,} seeds each{assumed}"
     return Needed(
         total,
         total - evidence.prompts,
@@ -80,10 +85,6 @@ def needed_for_win_rate(
         f"If the true win rate is the {100 * rate:.1f} % seen, about {total:,} prompts in all decide it with power "
         f"{100 * POWER:.0f} %: {total - evidence.prompts:,} more; {also}.",
     )
-
-
-def _prompts(number: int) -> str:
-    return f"{number:,} prompt{'' if number == 1 else 's'}"
 
 
 def needed_for_mean(evidence: Evidence, threshold: float, alpha: float, shown: str) -> Needed:
@@ -108,7 +109,8 @@ def needed_for_mean(evidence: Evidence, threshold: float, alpha: float, shown: s
     spread = float(np.std(evidence.per_prompt, ddof=1))
     z = float(special.ndtri(1 - alpha / 2) + special.ndtri(POWER))
     needed = math.ceil((z * spread / distance) ** 2)
-    total = max(needed, FEWEST, evidence.prompts + 1)
+    exact = _fewest_exact(evidence, threshold, alpha) if evidence.method == "exact" else FEWEST
+    total = max(needed, exact, evidence.prompts + 1)
     if total > MOST:
         return _on_threshold()
     return Needed(
@@ -130,20 +132,27 @@ def _on_threshold() -> Needed:
 
 
 def _fewest_exact(evidence: Evidence, threshold: float, alpha: float) -> int:
-    """Fewest prompts of which as many differ from the commonest, and whose exact bound leaves the threshold out."""
+    """Fewest prompts that decide with power `POWER`, if as large a share of them is off the commonest value as was seen.
+
+    With fewer than `RARE` off it the exact bound must leave the threshold out; with more, bootstrap limits take over, which is
+    left to the other formulas. Numbers of pairs a prompt are taken to be spread as they are.
+    """
     found, counts = np.unique(evidence.per_prompt, return_counts=True)
-    differing = len(evidence.per_prompt) - int(counts.max())
+    share = 1 - counts.max() / len(evidence.per_prompt)
     upwards = evidence.estimate > threshold
     modes = found[counts == counts.max()]
     value = float(modes.min() if upwards else 1 - modes.max())
     wanted = threshold if upwards else 1 - threshold
-    if value <= wanted:
-        return FEWEST
-    for prompts in range(max(2, differing + 1), 10_000):
-        u = float(special.betaincinv(differing + 1, prompts - differing, 1 - alpha / 2))
-        if value * (1 - u) > wanted:
-            return prompts
-    return FEWEST if differing < RARE else evidence.prompts
+    share_wanted = prompts_of(wanted / value, evidence.sizes) if wanted < value else 1.0
+    off = np.arange(RARE)
+    prompts = max(RARE, evidence.prompts)
+    while (prompts := prompts + 1) < MOST_EXACT:
+        cumulated = special.bdtr(off, prompts, share)
+        bounds = 1 - special.betaincinv(off + 1, prompts - off, 1 - alpha / 2)
+        power = np.diff(cumulated, prepend=0.0)[bounds > share_wanted].sum()
+        if power + (prompts >= FEWEST) * (1 - cumulated[-1]) >= POWER:
+            break
+    return prompts
 
 
 def _seeds(rate: float, prompts: int, design: Design) -> int | None:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prefbench.bench import atomic
-from prefbench.bench.exceptions import UsageError
-from prefbench.bench.out_folder import check_own_folder, check_replaceable
+from prefbench.bench.out_folder import check_only_own, check_own_folder
 from prefbench.reports.gate_markdown import gate_markdown
 from prefbench.reports.junit import junit_xml
 
@@ -22,15 +21,8 @@ def check_gate_folder(out: Path) -> None:
     Raises:
         UsageError: it cannot be written, or holds something else.
     """
-    check_replaceable(out)
+    check_only_own(out, "gate", WRITTEN)
     check_own_folder(out, "gate", "gate.json", ("schema", "outcome", "rules"))
-    if out.is_dir():
-        foreign = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN)
-        if foreign:
-            raise UsageError(
-                f"The folder {out} holds something that a gate did not write ({', '.join(foreign[:3])}"
-                f"{', ...' if len(foreign) > 3 else ''}). Give --out a new folder, or that of an earlier gate."
-            )
 
 
 def write_gate(out: Path, report: Mapping[str, Any], pictures: Mapping[str, bytes] | None = None) -> None:

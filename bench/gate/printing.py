@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefbench.bench.gate.sequential import Look
-from prefbench.bench.gate.wording import WORDS, errors_text, look_text, p_text, shown_p
+from prefbench.bench.gate.wording import WORDS, errors_text, look_text, p_note, p_text, shown_p
 
 __all__ = ["conclude", "print_gate", "print_look"]
 
@@ -37,7 +37,7 @@ def print_gate(console: Console, report: Mapping[str, Any]) -> None:
             console.print()
             console.print(Text.assemble((f"{entry['name']}: ", "bold"), text))
     console.print()
-    console.print(Text(errors_text(report), style="dim"))
+    console.print(Text(" ".join(filter(None, [p_note(report["rules"]), errors_text(report)])), style="dim"))
     for text in report["remarks"]:
         console.print()
         console.print(Text(text))

@@ -193,6 +193,13 @@ def load_rules(path: Path) -> GateRules:
             f"{path} has its rules under [gate], as a suite has. In a file of their own they stand at the top: alpha = 0.05, "
             "[[rules]]."
         )
+    given = table.get("rules")
+    if not isinstance(given, list) or not given or not all(isinstance(rule, dict) for rule in given):
+        there = f"it has {', '.join(map(repr, table))}" if table else "it is empty"
+        raise DataError(
+            f"{path} has no list of rules: {there if given is None else f'its rules are {given!r}'}. Each rule begins with a "
+            'line [[rules]], in double brackets, and its kind: kind = "superiority".'
+        )
     try:
         return GateRules.model_validate(table)
     except ValidationError as error:

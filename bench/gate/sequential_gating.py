@@ -1,31 +1,27 @@
 """A sequential gate from end to end: while it draws, or replayed on scores that are there."""
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from prefbench.bench.baselines.folder import DEFAULT_FOLDER
+from prefbench.bench.baselines import DEFAULT_FOLDER
 from prefbench.bench.baselines.source import ScoreSource
 from prefbench.bench.electorate.rules import rules_of
-from prefbench.bench.exceptions import UsageError
 from prefbench.bench.gate.evaluation import Ruling
-from prefbench.bench.gate.gating import choose_rules
-from prefbench.bench.gate.material import Material, gather
+from prefbench.bench.gate.gating import choose_rules, suite_of
+from prefbench.bench.gate.material import Material, gather, told_apart
 from prefbench.bench.gate.outputs import add_gate, check_gate_folder, write_gate
 from prefbench.bench.gate.prompt_order import keyed_order
 from prefbench.bench.gate.report import gate_report
-from prefbench.bench.gate.rules import GateRules, default_rules, load_rules
+from prefbench.bench.gate.rules import GateRules
 from prefbench.bench.gate.sequential import BLOCK, Look, SequentialGate, Settings, sequential_claims
 from prefbench.bench.gate.sequential_run import Drawn, gate_suite, plan_gate
 from prefbench.bench.gate.sequential_scores import Use, replay
 from prefbench.bench.gate.wording import stop_text
 from prefbench.bench.gate.worst import pictures_of, worst_prompts
-from prefbench.bench.generate import DEFAULT_BATCH_SIZE
 from prefbench.bench.paired_samples import ballots_of
 from prefbench.bench.plan import Plan
-from prefbench.bench.progress import Stages, silent
 from prefbench.bench.results import summarise
 from prefbench.bench.suite import Suite
 
@@ -43,12 +39,8 @@ def gate_by_blocks(
     rules: Path | None = None,
     block: int = BLOCK,
     order_seed: int = 0,
-    prompts_dir: Path | None = None,
-    device: str = "auto",
-    batch_size: int = DEFAULT_BATCH_SIZE,
-    weights: Mapping[str, str] | None = None,
-    progress: Callable[[], AbstractContextManager[Stages]] = lambda: nullcontext(silent),
-    told: Callable[[Look], None] = lambda look: None,
+    allow: Collection[str] = (),
+    **drawing: Any,
 ) -> dict[str, Any]:
     """Draw until it is decided, and write gate.json, junit.xml, gate.md and thumbnails into the run folder.
 
@@ -62,34 +54,17 @@ def gate_by_blocks(
         rules: TOML file; None for those of the suite, if it has any.
         block: prompts between two looks.
         order_seed: of the order of the prompts.
-        prompts_dir: where published prompt files lie.
-        device: "auto", or a torch device.
-        batch_size: images drawn at once.
-        weights: scorer -> path of weights to use instead of its own.
-        progress: shows one block's stages.
-        told: called after every look.
+        allow: `comparable.IDENTICAL`, where it is meant.
+        drawing: further arguments of `gate_suite`.
 
     Returns:
         The report, as it stands in gate.json.
     """
-    chosen, rules_from = _rules_of_suite(suite, margin, rules)
+    chosen, rules_from = choose_rules(suite, margin, rules)
     settings = _settings(chosen, suite.electorate.scorers, block, order_seed)
-    drawn = gate_suite(
-        suite,
-        checkpoints,
-        out,
-        candidate,
-        baseline,
-        settings,
-        prompts_dir=prompts_dir,
-        device=device,
-        batch_size=batch_size,
-        weights=weights,
-        progress=progress,
-        told=told,
-    )
-    material = _material(drawn, out, candidate, baseline)
-    report, pictures = _report(material, chosen, drawn.gate, drawn.use, rules_from, ())
+    drawn = gate_suite(suite, checkpoints, out, candidate, baseline, settings, allow=allow, **drawing)
+    material = _material(drawn, out, candidate, baseline, allow)
+    report, pictures = _report(material, chosen, drawn.gate, drawn.use, rules_from, allow)
     add_gate(out, report, pictures)
     return report
 
@@ -108,9 +83,8 @@ def plan_by_blocks(
     **options: Any,
 ) -> Plan:
     """What `gate_by_blocks` would make at most, with all its checks; writes nothing. Arguments as there."""
-    settings = _settings(
-        _rules_of_suite(suite, margin, rules)[0], suite.electorate.scorers, block, order_seed
-    )
+    chosen, _ = choose_rules(suite, margin, rules)
+    settings = _settings(chosen, suite.electorate.scorers, block, order_seed)
     return plan_gate(suite, checkpoints, out, candidate, baseline, settings, **options)
 
 
@@ -138,15 +112,15 @@ def replay_gate(
         rules: TOML file; None for those of the run's suite, if it has any.
         block: prompts between two looks.
         order_seed: of the order of the prompts.
-        allow: kinds of difference to a stored baseline that are accepted.
+        allow: kinds of difference to a stored baseline that are accepted, and `comparable.IDENTICAL`.
         folder: of stored baselines.
 
     Returns:
         The report, as it stands in gate.json.
     """
     check_gate_folder(out)
-    chosen, rules_from = choose_rules(path, margin, rules)
-    material = gather(path, candidate, baseline, folder=folder, allow=allow)
+    chosen, rules_from = choose_rules(suite_of(path), margin, rules)
+    material = gather(path, candidate, baseline, folder=folder, allow=allow, sequential=True)
     settings = _settings(chosen, material.scorers, block, order_seed)
     gate, use = replay(material.samples, material.ballots, settings)
     texts = material.samples.about["prompt"]
@@ -159,30 +133,16 @@ def replay_gate(
         ),
         ballots=replace(ballots, cast=ballots.cast[:, :, seen]),
     )
-    report, pictures = _report(part, chosen, gate, use, rules_from, sorted(set(allow)))
+    report, pictures = _report(part, chosen, gate, use, rules_from, allow)
     write_gate(out, report, pictures)
     return report
-
-
-def _rules_of_suite(suite: Suite, margin: float | None, rules: Path | None) -> tuple[GateRules, str]:
-    if rules is None and suite.gate is None:
-        return default_rules(margin), "default"
-    if margin is not None:
-        where = "[gate] of the suite" if rules is None else f"--rules {rules}"
-        raise UsageError(
-            f"--margin is for a gate without written rules, and {where} has some, each with its own margin. Leave --margin out."
-        )
-    if rules is not None:
-        return load_rules(rules), str(rules)
-    assert suite.gate is not None
-    return suite.gate, "suite"
 
 
 def _settings(rules: GateRules, scorers: Collection[str], block: int, order_seed: int) -> Settings:
     return Settings(sequential_claims(rules, list(scorers)), rules.alpha, block, order_seed)
 
 
-def _material(drawn: Drawn, out: Path, candidate: str, baseline: str) -> Material:
+def _material(drawn: Drawn, out: Path, candidate: str, baseline: str, allow: Collection[str]) -> Material:
     """What was looked at, compared as every run is: for the warnings, and the prompts that are lost."""
     work, frame = drawn.work, drawn.scores
     infos = {name: judge.info for name, judge in work.judges.items()}
@@ -204,9 +164,9 @@ def _material(drawn: Drawn, out: Path, candidate: str, baseline: str) -> Materia
         scorers=infos,
     )
     samples, ballots = ballots_of(results, frame)
-    return Material(
-        candidate, baseline, ScoreSource(out, "run", frame, None, infos), None, results, samples, ballots
-    )
+    source = ScoreSource(out, "run", frame, None, infos)
+    same = told_apart(samples, ballots, allow)
+    return Material(candidate, baseline, source, None, results, samples, ballots, same)
 
 
 def _report(
@@ -224,7 +184,7 @@ def _report(
         rules,
         _rulings(gate, use),
         rules_from=rules_from,
-        allow=list(allow),
+        allow=sorted(set(allow)),
         worst=worst,
         remarks=[missing] if missing else [],
     )

@@ -7,7 +7,7 @@ look err more often than they say.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,15 @@ from typing import Any
 
 import pandas as pd
 
+from prefbench.bench.checkpoints.opening import open_checkpoint
 from prefbench.bench.electorate.trained_against import refuse_without_voters, resolve
-from prefbench.bench.exceptions import LedgerError, UsageError
+from prefbench.bench.exceptions import DataError, LedgerError, UsageError
+from prefbench.bench.gate.comparable import check_identity
 from prefbench.bench.gate.prompt_order import in_blocks, keyed_order
 from prefbench.bench.gate.sequential import Look, SequentialGate, Settings
 from prefbench.bench.gate.sequential_scores import Use, look_at, prompt_outcomes
 from prefbench.bench.generate import DEFAULT_BATCH_SIZE
-from prefbench.bench.networks import Networks
+from prefbench.bench.networks import Hold, Networks
 from prefbench.bench.paired_samples import Ballots, PairedSamples, arrange, cast_ballots
 from prefbench.bench.plan import Plan
 from prefbench.bench.progress import Stages, silent
@@ -88,13 +90,15 @@ def plan_gate(
     candidate: str,
     baseline: str,
     settings: Settings,
+    *,
+    allow: Collection[str] = (),
     **options: Any,
 ) -> Plan:
     """What `gate_suite` would make at most, with all its checks; writes nothing.
 
     Args: as in `gate_suite`; `options` are those of `run.plan_suite`.
     """
-    _check_two(checkpoints, candidate, baseline)
+    _check_two(checkpoints, candidate, baseline, allow)
     _check_settings(out, _recorded(settings, candidate, baseline))
     return plan_suite(suite, checkpoints, out, **options)
 
@@ -107,6 +111,7 @@ def gate_suite(
     baseline: str,
     settings: Settings,
     *,
+    allow: Collection[str] = (),
     prompts_dir: Path | None = None,
     device: str = "auto",
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -123,6 +128,7 @@ def gate_suite(
         candidate: what is to be released.
         baseline: what it is held against.
         settings: rules and order, as when the folder was made.
+        allow: `comparable.IDENTICAL`, where it is meant.
         prompts_dir: where published prompt files lie.
         device: "auto", or a torch device.
         batch_size: images drawn at once.
@@ -134,7 +140,7 @@ def gate_suite(
         LedgerError: the folder was made with other settings, or images were drawn in it before there were any.
         PrefbenchError: as `run.run_suite`.
     """
-    _check_two(checkpoints, candidate, baseline)
+    _check_two(checkpoints, candidate, baseline, allow)
     record = _recorded(settings, candidate, baseline)
     _check_settings(out, record)
     with ExitStack() as stack:
@@ -168,7 +174,7 @@ def _look_by_block(
     for texts in in_blocks(order, settings.block):
         prompts = [prompt for prompt in work.prompts if prompt.text in set(texts)]
         with progress() as stages:
-            draw_and_score(run, prompts, checkpoints=voting.names, hold=networks, stages=stages)
+            _draw(run, prompts, voting.names, networks, stages)
         networks.settle()
         outcomes = prompt_outcomes(*voting.on(run, prompts), settings.claims)
         told(look_at(gate, {name: table.loc[texts] for name, table in outcomes.items()}))
@@ -179,6 +185,20 @@ def _look_by_block(
     a_row = len(voting.names) * len(work.suite.seeds)
     use = Use(len(seen), len(order), a_row * len(rows), a_row * len(work.prompts))
     return Drawn(gate, use, work, voting.scores(run, rows))
+
+
+def _draw(run: OpenRun, prompts: Sequence[Prompt], names: Sequence[str], hold: Hold, stages: Stages) -> None:
+    try:
+        draw_and_score(run, prompts, checkpoints=names, hold=hold, stages=stages)
+    except DataError as error:
+        told, option, _ = str(error).partition("; with --drop-incomplete")
+        if not option:
+            raise
+        raise DataError(
+            f"{told}. A gate by blocks leaves no (prompt, seed) out, because it has no rule that would count them. To judge "
+            "without them, complete the folder with `prefbench bench ... --drop-incomplete` and gate it without --sequential, "
+            "with a rule `failure_cap`."
+        ) from error
 
 
 def _voting(run: OpenRun, candidate: str, baseline: str) -> _Voting:
@@ -205,7 +225,7 @@ def _recorded(settings: Settings, candidate: str, baseline: str) -> dict[str, An
     }
 
 
-def _check_two(checkpoints: Mapping[str, str], candidate: str, baseline: str) -> None:
+def _check_two(checkpoints: Mapping[str, str], candidate: str, baseline: str, allow: Collection[str]) -> None:
     for name in (candidate, baseline):
         if name not in checkpoints:
             raise unknown_name("checkpoint in --checkpoint", name, list(checkpoints))
@@ -217,6 +237,9 @@ def _check_two(checkpoints: Mapping[str, str], candidate: str, baseline: str) ->
             f"A sequential gate draws the candidate and the baseline alone, and --checkpoint names {', '.join(others)} too. "
             "Leave it out; `prefbench bench` can add it to the folder later."
         )
+    names = (candidate, baseline)
+    entries = [{"identity": open_checkpoint(name, checkpoints[name]).identity} for name in names]
+    check_identity(names, entries, allow)
 
 
 def _in_order(checkpoints: Mapping[str, str], baseline: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefbench.bench.gate.claims import Claim
+from prefbench.bench.wording import count
 
 __all__ = [
     "WORDS",
@@ -12,6 +13,7 @@ __all__ = [
     "estimate_text",
     "gate_sentence",
     "look_text",
+    "p_note",
     "p_text",
     "rule_sentence",
     "shown_p",
@@ -65,7 +67,7 @@ def rule_sentence(entry: Mapping[str, Any]) -> str:
 def gate_sentence(outcome: str, candidate: str, baseline: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """The verdict on a release in one sentence; the first rules that decide it are named."""
     deciding = [entry for entry in entries if entry["outcome"] == outcome]
-    of = f"{len(deciding)} of {len(entries)} rule{'' if len(entries) == 1 else 's'}"
+    of = f"{len(deciding)} of {count(len(entries), 'rule')}"
     named = "; ".join(
         f"{entry['name']}: {entry['shown']['estimate']}, asked {entry['shown']['threshold']}"
         for entry in deciding[:3]
@@ -94,14 +96,14 @@ def stop_text(report: Mapping[str, Any]) -> str:
         return f"All {told['of_prompts']:,} prompts were looked at: nothing was saved."
     saved = 100 * (1 - told["images"] / told["of_images"])
     return (
-        f"Stopped after {told['prompts']:,} of {told['of_prompts']:,} prompts: {told['images']:,} of "
+        f"Stopped after {told['prompts']:,} of {count(told['of_prompts'], 'prompt')}: {told['images']:,} of "
         f"{told['of_images']:,} images, {saved:.0f} % saved."
     )
 
 
 def look_text(look: Mapping[str, Any], of_prompts: int) -> str:
     """One look of a sequential gate on a line: the numbers of a single rule, or how many are decided."""
-    head = f"{look['prompts']:>7,} of {of_prompts:,} prompts"
+    head = f"{look['prompts']:>7,} of {count(of_prompts, 'prompt')}"
     rules = list(look["rules"].values())
     outcomes = [rule["outcome"] for rule in rules]
     if len(rules) > 1:
@@ -115,7 +117,10 @@ def look_text(look: Mapping[str, Any], of_prompts: int) -> str:
 
 def errors_text(report: Mapping[str, Any]) -> str:
     """What the intervals of a report mean, and how often a gate like this errs."""
-    level, over = 100 * (1 - report["alpha"]), f"{report['prompts']:,} prompts ({report['pairs']:,} pairs)"
+    level, over = (
+        100 * (1 - report["alpha"]),
+        f"{count(report['prompts'], 'prompt')} ({count(report['pairs'], 'pair')})",
+    )
     errors = report["errors"]
     if report["mode"] == "sequential":
         level = 100 * (1 - report["sequential"]["alpha_of_rule"])
@@ -134,6 +139,16 @@ def shown_p(entry: Mapping[str, Any]) -> float | None:
     key = "p_value" if not failed else "p_value_fail" if entry["p_adjusted"] is None else "p_adjusted"
     p: float | None = entry[key]
     return p
+
+
+def p_note(entries: Sequence[Mapping[str, Any]]) -> str:
+    """What the printed p-values are of; empty where none is printed."""
+    if all(shown_p(entry) is None for entry in entries):
+        return ""
+    failed = [entry for entry in entries if entry["outcome"] == "fail" and shown_p(entry) is not None]
+    holm = ", after Holm for a slice" if any(entry["p_adjusted"] is not None for entry in failed) else ""
+    kept = f'; of a failed one, of "the rule is kept"{holm}' if failed else ""
+    return f'p: one-sided, of "the rule is broken"{kept}.'
 
 
 def p_text(p: float | None) -> str:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefbench.bench.judges.sheets import Sheet, headline, sheets, statements
+from prefbench.bench.wording import count
 
 __all__ = ["markdown", "print_judgement", "print_sheet"]
 
@@ -93,7 +94,7 @@ def _scorers(results: Mapping[str, Any]) -> Iterator[str]:
         blind = (
             "prompt-blind"
             if info["prompt_blind"]
-            else f"{info['truncated_prompts']:,} prompts cut at {info['token_limit']} tokens"
+            else f"{count(info['truncated_prompts'], 'prompt')} cut at {info['token_limit']} tokens"
         )
         yield (
             f"- {name}: {info['scale']}; {info['direction']} is better; {blind}; trained on: {info['trained_on']}; licence of "

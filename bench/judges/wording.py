@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefbench.bench.judges.people import PERSON
+from prefbench.bench.wording import count
 
 __all__ = [
     "count",
@@ -14,15 +15,6 @@ __all__ = [
     "percent",
     "without_negative_zeros",
 ]
-
-
-def count(number: int, what: str) -> str:
-    """A number and its noun.
-
-    >>> count(1, "pair"), count(1200, "pair")
-    ('1 pair', '1,200 pairs')
-    """
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def count_of(number: int, what: str) -> str:

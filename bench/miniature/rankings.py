@@ -10,6 +10,7 @@ from prefbench.bench.exceptions import UsageError
 from prefbench.bench.miniature.render import codes_of, degrade, to_uint8
 from prefbench.bench.miniature.scenes import sample_scenes
 from prefbench.bench.miniature.truth import measure
+from prefbench.bench.wording import count
 
 __all__ = ["MiniatureRankings", "load_miniature_rankings"]
 
@@ -48,7 +49,7 @@ def load_miniature_rankings(prompts: int, images: int, seed: int = 0) -> Miniatu
     """
     if prompts < 1 or images < 2:
         raise UsageError(
-            f"Miniature rankings: {prompts} prompts of {images} images; give at least one prompt and two images."
+            f"Miniature rankings: {count(prompts, 'prompt')} of {count(images, 'image')}; give one prompt or more and two images."
         )
     rng = np.random.default_rng([seed, 0x4A4C])
     scenes = sample_scenes(prompts, rng, "train")

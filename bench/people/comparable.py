@@ -11,55 +11,58 @@ from prefbench.bench.people.shown_pairs import ShownPairs
 __all__ = ["ENOUGH", "Meetings"]
 
 Ints = npt.NDArray[np.int64]
-Kind = tuple[int, ...]
+Kinds = tuple[int, ...]
 
 ENOUGH = 10
-"""Prompts of others that whole prompts of a kind are compared with at least; ours."""
+"""What others said for a prompt, so often at least, where more than one judgement of a prompt is compared; ours."""
 
 
 class Meetings:
     """How every judgement agrees with the majority of the others, sorted by what it can be compared with.
 
-    A judgement's kind is its two checkpoints and the number of others; the kind of all that an annotator said for a prompt
-    is the list of these. Somebody who is alike on one image of a prompt tends to be so on the others, so a prompt is
-    compared as a whole with prompts of its kind.
+    A judgement's kind is its two checkpoints and the number of others. Somebody who is alike on one image of a prompt tends
+    to be so on the others, so the sum over a prompt is one value, and compared with sums over judgements of the same kinds.
+    With gaps hardly any two have the same kinds for a whole prompt. Then a prompt counts with as many of its judgements, the
+    commonest kinds first, as `ENOUGH` prompts of others begin with too; with one of them at least. Which ones these are
+    depends on who judged what, and on no answer.
 
     Args:
         pairs: the judgements.
         decisions: every annotator against the others, from `against_rest`.
+
+    Attributes:
+        expected: of each decision the mean agreement of its kind, in judgements alike less opposed.
     """
 
     def __init__(self, pairs: ShownPairs, decisions: Decisions) -> None:
         others = (~np.isnan(pairs.answers)).sum(axis=0) - 1
         kinds = (pairs.comparison * (int(others.max()) + 1) + others)[decisions.pair]
-        alike = (1 - np.abs(decisions.answer.astype(np.int64) - decisions.person)).tolist()
-        prompts = pairs.clusters[decisions.pair]
-        said: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for annotator, prompt, kind, value in zip(
-            decisions.annotator.tolist(), prompts.tolist(), kinds.tolist(), alike, strict=True
-        ):
-            said.setdefault((annotator, prompt), []).append((kind, value))
-        values: dict[Kind, list[int]] = {}
-        self._of: dict[int, list[tuple[Kind, int, list[tuple[int, int]]]]] = {}
-        self._counts: Counter[tuple[Kind, int]] = Counter()
-        for (annotator, _), judged in said.items():
-            kind, total = tuple(sorted(k for k, _ in judged)), sum(value for _, value in judged)
-            self._of.setdefault(annotator, []).append((kind, total, judged))
-            self._counts[kind, annotator] += 1
-            values.setdefault(kind, []).append(total)
-        self._whole = {kind: np.array(totals) for kind, totals in values.items()}
-        self._single = {kind: np.array(alike)[kinds == kind] for kind in np.unique(kinds).tolist()}
+        alike = 1 - np.abs(decisions.answer.astype(np.int64) - decisions.person)
+        _, number, judged = np.unique(kinds, return_inverse=True, return_counts=True)
+        self.expected = (np.bincount(number, weights=alike) / judged)[number]
+        rarity = np.argsort(np.argsort(-judged, kind="stable"))[number]
+        self._said: dict[tuple[int, int], list[tuple[Kinds, int]]] = {}
+        values: dict[Kinds, list[int]] = {}
+        self._counts: Counter[tuple[Kinds, int]] = Counter()
+        for place in np.argsort(rarity, kind="stable"):
+            annotator, prompt = int(decisions.annotator[place]), int(pairs.clusters[decisions.pair[place]])
+            begun = self._said.setdefault((annotator, prompt), [])
+            before, total = begun[-1] if begun else ((), 0)
+            begun.append(((*before, int(rarity[place])), total + int(alike[place])))
+            values.setdefault(begun[-1][0], []).append(begun[-1][1])
+            self._counts[begun[-1][0], annotator] += 1
+        self._values = {kinds: np.array(totals) for kinds, totals in values.items()}
 
     def comparable(self, one: int) -> list[tuple[Ints, Ints]]:
-        """Of each kind of what annotator `one` said: agreement of everybody, and of `one`, in judgements alike less opposed."""
-        own: dict[tuple[str, Kind], list[int]] = {}
-        for kind, total, judged in self._of.get(one, []):
-            if len(self._whole[kind]) - self._counts[kind, one] >= ENOUGH:
-                own.setdefault(("whole", kind), []).append(total)
-            else:
-                for single, value in judged:
-                    own.setdefault(("single", (single,)), []).append(value)
-        return [
-            (self._whole[kind] if how == "whole" else self._single[kind[0]], np.array(found))
-            for (how, kind), found in own.items()
-        ]
+        """Of each kind of what annotator `one` said, a value a prompt: agreement of everybody, and of `one`."""
+        own: dict[Kinds, list[int]] = {}
+        for (annotator, _), begun in self._said.items():
+            if annotator == one:
+                enough = [
+                    n
+                    for n, (kinds, _) in enumerate(begun)
+                    if len(self._values[kinds]) - self._counts[kinds, one] >= ENOUGH
+                ]
+                kinds, total = begun[max(enough, default=0)]
+                own.setdefault(kinds, []).append(total)
+        return [(self._values[kinds], np.array(found)) for kinds, found in own.items()]

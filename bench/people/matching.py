@@ -1,5 +1,6 @@
 """Votes brought to the prompts and seeds of a scores table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ def complete(judgements: Judgements) -> Judgements:
     table = judgements.table.copy()
     absent = table["prompt_id"] == ""
     table.loc[absent, "prompt_id"] = table.loc[absent, "prompt"]
-    return _with(judgements, table)
+    return replace(judgements, table=table)
 
 
 def match_scores(judgements: Judgements, scores: pd.DataFrame, source: Path) -> Judgements:
@@ -52,7 +53,7 @@ def match_scores(judgements: Judgements, scores: pd.DataFrame, source: Path) -> 
         prompts.append(known.texts[prompt_id])
         seeds.append(seed)
     refuse(Path(judgements.source), problems, len(table))
-    matched = _with(judgements, table.assign(prompt_id=ids, prompt=prompts, seed=seeds))
+    matched = replace(judgements, table=table.assign(prompt_id=ids, prompt=prompts, seed=seeds))
     check_judgements(matched)  # two ways of writing may turn out to be one sample
     return matched
 
@@ -111,9 +112,3 @@ class _Known:
         if (checkpoint, prompt_id, seed) in self.samples:
             return ""
         return f"{self.source} has no score of {checkpoint!r} for prompt {prompt_id!r}, seed {seed}"
-
-
-def _with(judgements: Judgements, table: pd.DataFrame) -> Judgements:
-    return Judgements(
-        judgements.source, judgements.form, table, judgements.seeded, judgements.ordered, judgements.unread
-    )

@@ -10,6 +10,8 @@ from prefbench.bench.judges.printing import print_judgement, print_sheet
 from prefbench.bench.judges.sheets import Sheet
 from prefbench.bench.judges.wording import count, fixed, people_statements, percent
 from prefbench.bench.people.reliability import ALPHA
+from prefbench.bench.terminal_cells import MARKS
+from prefbench.bench.verdict import outcome
 
 __all__ = ["print_people"]
 
@@ -17,8 +19,6 @@ Results = Mapping[str, Any]
 
 SHOWN = 20
 """Annotators in the table; the rest stands in annotators.csv."""
-
-MARKS = {"better": "+ ", "worse": "- ", "open": "  "}
 
 
 def print_people(console: Console, results: Results) -> None:
@@ -78,12 +78,10 @@ def _statements(results: Results) -> list[str]:
 def _comparisons(results: Results) -> Sheet:
     rows = []
     for each in results["comparisons"]:
-        low, high = each["ci95"] or (0.0, 1.0)
-        mark = MARKS["better" if low > 0.5 else "worse" if high < 0.5 else "open"]
         rows.append(
             [
                 f"{each['a']} over {each['b']}",
-                f"{mark}{percent(each['win_rate'], each['ci95'])}",
+                f"{MARKS[outcome(each['ci95'])]} {percent(each['win_rate'], each['ci95'])}",
                 fixed(100 * each["ties"] / each["pairs"], 1),
                 f"{each['pairs']:,}",
             ]

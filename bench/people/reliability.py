@@ -107,7 +107,9 @@ def weigh_annotators(pairs: ShownPairs, *, resamples: int, seed: int) -> list[An
         mine = decisions.annotator == one if decisions else np.zeros(0, dtype=bool)
         if decisions and meetings and mine.any():
             rng = np.random.default_rng(seed)
-            each = _met(each, decisions, mine, pairs.clusters, meetings.comparable(one), resamples, rng)
+            typical = float((1 + meetings.expected[mine].mean()) / 2)
+            each = _met(each, decisions, mine, pairs.clusters, resamples, rng)
+            each = replace(each, typical=typical, p_typical=typical_tail(meetings.comparable(one)))
         found.append(each)
     return [replace(each, verdict=_verdict(each)) for each in _adjusted(found)]
 
@@ -133,25 +135,21 @@ def _met(
     decisions: Decisions,
     mine: npt.NDArray[np.bool_],
     clusters: Ints,
-    comparable: Sequence[tuple[Ints, Ints]],
     resamples: int,
     rng: np.random.Generator,
 ) -> Annotator:
-    """The same with what can be said beside the others; `mine` are the annotator's decisions."""
+    """The same with the agreement with the others; `mine` are the annotator's decisions."""
     prompts = clusters[decisions.pair[mine]]
     said, rest = decisions.person[mine].astype(np.int64), decisions.answer[mine].astype(np.int64)
     alike = 1 - np.abs(said - rest)
     net, _ = cluster_sums((said * rest)[:, None], prompts)
     total, half = net.sum(), float(vote_flip_p_values(net)[0]) / 2
-    expected = sum(len(own) * float(everybody.mean()) for everybody, own in comparable)
     return replace(
         each,
         met=len(alike),
         agreement=tally(alike[:, None], None, prompts, resamples=resamples, rng=rng)[0][0],
-        typical=(1 + expected / len(alike)) / 2,
         p_above=half if total > 0 else 1.0,
         p_below=half if total < 0 else 1.0,
-        p_typical=typical_tail(comparable),
     )
 
 

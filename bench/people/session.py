@@ -29,12 +29,13 @@ from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.judges.judging import judge, people_block
 from prefbench.bench.judges.scoring import without_gaps
 from prefbench.bench.judges.wording import without_negative_zeros
-from prefbench.bench.out_folder import check_out
+from prefbench.bench.out_folder import check_only_own
 from prefbench.bench.people.as_scorer import judged_scorers, people_table
+from prefbench.bench.people.columns import COLUMNS
 from prefbench.bench.people.matching import complete, match_scores
 from prefbench.bench.people.reliability import TESTS, Annotator, weigh_annotators
 from prefbench.bench.people.shown_pairs import ShownPairs, arrange_votes
-from prefbench.bench.people.votes_table import VOTES, Judgements, read_votes
+from prefbench.bench.people.votes_table import Judgements, read_votes
 from prefbench.bench.people.warn import warnings_of
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import check_resamples
@@ -92,7 +93,7 @@ def import_votes(request: Request, out: Path, *, resamples: int = 10_000, seed: 
     """
     check_resamples(resamples)
     _check_request(request)
-    _check_folder(out)
+    check_only_own(out, "import-votes", WRITTEN)
     scores = read_scores(request.scores) if request.scores else None
     judgements = _read(request)
     if scores is not None and request.scores:
@@ -146,16 +147,6 @@ def _check_request(request: Request) -> None:
         raise UsageError(f"--a and --b both name {request.a!r}. Give two different checkpoints.")
     if not request.name.strip():
         raise UsageError("--name is empty. Give the people a name among the scorers, such as people.")
-
-
-def _check_folder(out: Path) -> None:
-    check_out(out)
-    others = sorted(path.name for path in out.iterdir() if path.name not in WRITTEN) if out.is_dir() else []
-    if others:
-        raise UsageError(
-            f"The folder {out} holds something that `prefbench import-votes` did not write ({', '.join(others[:3])}"
-            f"{', ...' if len(others) > 3 else ''}). Give --out a new or empty folder, or one of an earlier call."
-        )
 
 
 def _counted(
@@ -268,7 +259,7 @@ def _write(
     for line in lines:
         line["agreement_low"], line["agreement_high"] = line.pop("agreement_ci95") or (None, None)
     buffer = io.BytesIO()
-    judgements.table[list(VOTES)].to_parquet(buffer, index=False, compression="zstd")
+    judgements.table[list(COLUMNS)].to_parquet(buffer, index=False, compression="zstd")
     with atomic.new_folder(out) as folder:
         atomic.write_bytes(folder / "votes.parquet", buffer.getvalue())
         atomic.write_text(

@@ -16,10 +16,7 @@ from prefbench.bench.people.columns import COLUMNS, meanings, named_columns
 from prefbench.bench.table_columns import seeds, texts
 from prefbench.bench.table_file import read_table_file
 
-__all__ = ["VOTES", "Judgements", "check_judgements", "read_votes"]
-
-VOTES = COLUMNS
-"""Columns of votes.parquet."""
+__all__ = ["Judgements", "check_judgements", "read_votes"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Judgements:
     Attributes:
         source: how the user named the data.
         form: what kind of data it is, for a person.
-        table: the columns of `VOTES`, `choice` one of a, b and tie; `prompt_id` or `prompt` "" where there is no such
+        table: `columns.COLUMNS`, `choice` one of a, b and tie; `prompt_id` or `prompt` "" where there is no such
             column; and `where`, which says where in the data a judgement stands.
         seeded: whether the data names seeds; `seed` is 0 where it does not.
         ordered: whether `checkpoint_a` was shown first.
@@ -55,12 +52,12 @@ def read_votes(path: Path) -> Judgements:
             f"{path} is a folder, not a table of votes. Give the file; of an earlier `prefbench import-votes` that is "
             f"{path / 'votes.parquet'}. A folder of ratings is read with --format."
         )
-    given = read_table_file(path, what="table of votes", columns=VOTES).to_pandas()
+    given = read_table_file(path, what="table of votes", columns=COLUMNS).to_pandas()
     names = named_columns(path, [str(name) for name in given.columns])
     if not len(given):
         raise DataError(f"{path} has a header and no rows. A table of votes needs a row for each judgement.")
     table = pd.DataFrame(index=range(len(given)))
-    for column in VOTES:
+    for column in COLUMNS:
         if column == "seed":
             has = column in names
             table[column] = seeds(given[names[column]], str(path)) if has else np.zeros(len(given), np.int64)

@@ -4,6 +4,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from prefbench.bench.image_manifest import Manifest
 from prefbench.bench.progress import Stages
 from prefbench.scorers.image_io import open_rgb
 
-__all__ = ["ENCODINGS", "GIVEN", "LOSSLESS", "LOSSY", "Encoding", "write_copies"]
+__all__ = ["ENCODINGS", "GIVEN", "LOSSLESS", "LOSSY", "Copies", "Encoding", "write_copies"]
 
 GIVEN = "as given"
 """The image file itself."""
@@ -49,19 +50,25 @@ LOSSLESS = tuple(encoding for encoding in ENCODINGS if encoding.lossless)
 LOSSY = tuple(encoding for encoding in ENCODINGS if not encoding.lossless)
 
 
-def write_copies(
-    manifest: Manifest, folder: Path, stages: Stages
-) -> tuple[dict[str, list[Path]], dict[str, np.ndarray]]:
+@dataclass(frozen=True)
+class Copies:
+    """What was written, each list in the manifest's order."""
+
+    paths: dict[str, list[Path]]
+    """Encoding -> files."""
+    psnr: dict[str, np.ndarray]
+    """Encoding -> PSNR of each copy in dB over the three channels, infinite where it equals the picture."""
+    pixels: list[str]
+    """sha256 of each picture's size and pixels: equal where a picture repeats, whatever its file is called."""
+
+
+def write_copies(manifest: Manifest, folder: Path, stages: Stages) -> Copies:
     """Decode every image by the scorers' rules and write it in every encoding.
 
     Args:
         manifest: checked.
         folder: where the copies go.
         stages: shows progress.
-
-    Returns:
-        Encoding -> paths in the manifest's order; encoding -> PSNR of each copy in dB over the three channels, infinite
-        where it equals the picture.
 
     Raises:
         DataError: an image that cannot be decoded, or is too large for a format, with its row.
@@ -71,12 +78,13 @@ def write_copies(
         if not features.check(name):
             raise MissingDependencyError(f"This Pillow was built without {name}. Install a wheel of Pillow.")
 
-    def copy(row: int) -> list[float]:
+    def copy(row: int) -> tuple[str, list[float]]:
         try:
             picture = open_rgb(manifest.images[row])
         except DataError as error:
             raise DataError(f"{manifest.path} row {row + 1}: {error} Nothing was scored.") from error
-        return [
+        pixels = sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
+        return pixels, [
             _write(picture, encoding, _path(folder, encoding, row), manifest, row) for encoding in ENCODINGS
         ]
 
@@ -86,12 +94,13 @@ def write_copies(
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
         stages("re-encoding", len(rows), "images") as advance,
     ):
-        for psnr in pool.map(copy, rows):
-            found.append(psnr)
+        for one in pool.map(copy, rows):
+            found.append(one)
             advance(1)
-    table = np.array(found)
+    table = np.array([psnr for _, psnr in found])
     paths = {encoding.name: [_path(folder, encoding, row) for row in rows] for encoding in ENCODINGS}
-    return paths, {encoding.name: table[:, k] for k, encoding in enumerate(ENCODINGS)}
+    psnr = {encoding.name: table[:, k] for k, encoding in enumerate(ENCODINGS)}
+    return Copies(paths, psnr, [pixels for pixels, _ in found])
 
 
 def _path(folder: Path, encoding: Encoding, row: int) -> Path:

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prefbench.bench.wording import count
+
 __all__ = ["print_noise"]
 
 VISIBLE_DB = 40.0
@@ -50,7 +52,8 @@ def _legend(found: Mapping[str, Any]) -> str:
         else " No prompt has two images, so no votes."
     )
     return (
-        f"{found['images']} images of {found['prompts']} prompts, in the scorer's own units. Copies against their pictures, "
+        f"{count(found['images'], 'image')} of {count(found['prompts'], 'prompt')}, in the scorer's own units. "
+        "Copies against their pictures, "
         f"median PSNR: {pixels}; {_repeated(found)} score sd: standard deviation of the change of a score. tolerance: "
         f"re-encoding moves 95 % of paired differences by no more.{votes}"
     )
@@ -70,6 +73,11 @@ def _decibels(psnr: Mapping[str, float] | None) -> str:
 
 
 def _oddities(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["repeated"]:
+        yield (
+            f"Left out: {count(found['repeated'], 'row')} of the manifest with the pixels of an earlier row. The same change "
+            "twice is no more evidence."
+        )
     for name, row in found["scorers"].items():
         if row["lossless_largest"] > ROUNDING * row["score_sd"]:
             yield (

@@ -1,7 +1,8 @@
 """What `prefbench noise` does: copy, score, measure, write.
 
 noise.json holds
-{"schema", "prefbench", "created", "manifest", "images", "prompts", "method", "pillow", "libjpeg", "libwebp",
+{"schema", "prefbench", "created", "manifest", "images" (different ones), "repeated" (rows left out), "prompts", "method",
+ "pillow", "libjpeg", "libwebp",
  "encodings": {name: {"lossless", "options", "psnr_db": {"lowest", "median"} (null: equal pixels)}},
  "scorers": {name: {"fingerprint", "images", "left_out", "lossless_largest", "shifts": {encoding: mean change}, "score_sd",
      "difference_sd", "tolerance", "tolerance_ci95" (null with one prompt), "deviation_of_scores",
@@ -25,7 +26,7 @@ from prefbench.bench.exceptions import DataError
 from prefbench.bench.image_manifest import Manifest
 from prefbench.bench.out_folder import check_own_folder
 from prefbench.bench.progress import Stages, silent
-from prefbench.bench.reencoding.copies import ENCODINGS, GIVEN, LOSSLESS, LOSSY, write_copies
+from prefbench.bench.reencoding.copies import ENCODINGS, GIVEN, LOSSLESS, LOSSY, Copies, write_copies
 from prefbench.bench.score_folder import check_score_folder
 from prefbench.bench.score_manifest import ScoredManifest, check_scorers, score_manifest
 from prefbench.bench.tally.reencoding_noise import NEIGHBOURS, reencoding_noise, turned_votes
@@ -40,9 +41,10 @@ FEWEST = 20
 
 METHOD = (
     "Each image is decoded, written again as PNG (lossless: a check), as JPEG of quality 95 (4:4:4) and as WebP of quality 95, "
-    "and scored. score_sd: standard deviation of the change of a score by the two lossy encodings, about the mean change of "
-    "each. tolerance: 95 % quantile of the change of a paired difference, both images encoded alike, over each image with the "
-    f"{NEIGHBOURS} that follow it; its interval by bootstrap over prompts."
+    "and scored. A picture counts once, however often the manifest has it. score_sd: standard deviation of the change of a "
+    "score by the two lossy encodings, about the mean change of each. tolerance: 95 % quantile of the change of a paired "
+    f"difference, both images encoded alike, over each image with the {NEIGHBOURS} that follow it; its interval by bootstrap "
+    "over prompts."
 )
 HEADER = """\
 # Differences of scores up to which two images tie, measured by `prefbench noise`; see noise.json beside this file.
@@ -64,11 +66,13 @@ def measure_noise(
 ) -> dict[str, Any]:
     """Score every image as it is and after re-encodings that nobody sees, and write what it makes of the scores.
 
+    A row whose pixels an earlier row has is left out and counted: the same change twice is no more evidence.
+
     `out` gets tolerances.toml (scorer = tolerance), noise.json and, in the folder scores, what `prefbench score` writes, with
     the encoding as checkpoint and the manifest's row as prompt_id. Scores are kept in the user's cache as they come.
 
     Args:
-        manifest: from `read_manifest`, of 20 images or more.
+        manifest: from `read_manifest`, of 20 different images or more.
         scorers: names.
         out: folder, new, empty or of an earlier call.
         weights: as of `score_manifest`, as are all that follow.
@@ -88,16 +92,14 @@ def measure_noise(
     """
     check_own_folder(out, "noise", NOISE, ("schema", "prefbench", "encodings", "scorers"), besides=[SCORES])
     check_score_folder(out / SCORES)
-    if len(manifest.images) < FEWEST:
-        raise DataError(
-            f"{manifest.path} has {len(manifest.images)} images. A tolerance is the change that one pair in twenty exceeds: give "
-            f"{FEWEST} images or more; a few hundred make it steady."
-        )
+    _check_number(manifest, len(manifest.images))
     check_scorers(scorers)
     with tempfile.TemporaryDirectory(prefix="prefbench-noise-") as folder:
-        copies, psnr = write_copies(manifest, Path(folder), stages)
+        copies = write_copies(manifest, Path(folder), stages)
+        kept = np.sort(np.unique(copies.pixels, return_index=True)[1]).tolist()
+        _check_number(manifest, len(kept))
         scored = score_manifest(
-            _expanded(manifest, copies),
+            _expanded(manifest, copies, kept),
             scorers,
             out / SCORES,
             weights=weights,
@@ -107,7 +109,7 @@ def measure_noise(
             dtype=dtype,
             stages=stages,
         )
-    found = _described(manifest, scored, psnr)
+    found = _described(manifest, scored, copies, kept)
     write_json(out / NOISE, found)
     tables = {
         title: {name: row[key] for name, row in found["scorers"].items()}
@@ -117,21 +119,36 @@ def measure_noise(
     return found
 
 
-def _described(manifest: Manifest, scored: ScoredManifest, psnr: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    prompts = manifest.frame["prompt"].to_numpy(dtype=object)
+def _check_number(manifest: Manifest, images: int) -> None:
+    if images < FEWEST:
+        raise DataError(
+            f"{manifest.path} has {images} different images. A tolerance is the change that one pair in twenty exceeds: give "
+            f"{FEWEST} or more; a few hundred make it steady."
+        )
+
+
+def _described(
+    manifest: Manifest, scored: ScoredManifest, copies: Copies, kept: Sequence[int]
+) -> dict[str, Any]:
+    prompts = manifest.frame["prompt"].iloc[kept]
     return {
         "schema": SCHEMA,
         "prefbench": version("prefbench"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "manifest": str(manifest.path),
         "images": len(prompts),
+        "repeated": len(manifest.images) - len(kept),
         "prompts": len(set(prompts)),
         "method": METHOD,
         "pillow": version("pillow"),
         "libjpeg": features.version("libjpeg_turbo") or features.version("jpg"),
         "libwebp": features.version("webp"),
         "encodings": {
-            e.name: {"lossless": e.lossless, "options": e.options, "psnr_db": _summary(psnr[e.name])}
+            e.name: {
+                "lossless": e.lossless,
+                "options": e.options,
+                "psnr_db": _summary(copies.psnr[e.name][kept]),
+            }
             for e in ENCODINGS
         },
         "scorers": {
@@ -141,19 +158,19 @@ def _described(manifest: Manifest, scored: ScoredManifest, psnr: Mapping[str, np
     }
 
 
-def _expanded(manifest: Manifest, copies: Mapping[str, Sequence[Path]]) -> Manifest:
-    """The manifest's rows as they are, then once for every encoding: row numbers of the first ones stay."""
-    lists = {GIVEN: manifest.images, **copies}
-    rows = [f"row-{row:06d}" for row in range(1, len(manifest.images) + 1)]
+def _expanded(manifest: Manifest, copies: Copies, kept: Sequence[int]) -> Manifest:
+    """The rows that are kept, as they are and then once for every encoding, under their numbers in the manifest."""
+    lists = {GIVEN: manifest.images, **copies.paths}
+    rows = [f"row-{row + 1:06d}" for row in kept]
+    prompts = manifest.frame["prompt"].iloc[kept]
     frames = [
-        pd.DataFrame({"checkpoint": name, "prompt_id": rows, "prompt": manifest.frame["prompt"], "seed": 0})
-        for name in lists
+        pd.DataFrame({"checkpoint": name, "prompt_id": rows, "prompt": prompts, "seed": 0}) for name in lists
     ]
-    images = [path for paths in lists.values() for path in paths]
+    images = [paths[row] for paths in lists.values() for row in kept]
     return Manifest(manifest.path, images, pd.concat(frames, ignore_index=True))
 
 
-def _of_scorer(name: str, scores: pd.DataFrame, prompts: np.ndarray) -> dict[str, Any]:
+def _of_scorer(name: str, scores: pd.DataFrame, prompts: pd.Series) -> dict[str, Any]:
     """What re-encoding does to one scorer. Images that lack a score, of whatever copy, are left out."""
     table = scores[scores["scorer"] == name].pivot(index="prompt_id", columns="checkpoint", values="score")
     table = table.reindex(columns=[GIVEN, *(e.name for e in ENCODINGS)]).dropna()
@@ -162,7 +179,7 @@ def _of_scorer(name: str, scores: pd.DataFrame, prompts: np.ndarray) -> dict[str
             f"Scorer {name} has scores of all copies for {len(table)} of {len(prompts)} images; a tolerance needs {FEWEST}. The "
             "same command asks for the missing ones again."
         )
-    kept = prompts[[int(row.removeprefix("row-")) - 1 for row in table.index]]
+    kept = prompts[[int(row.removeprefix("row-")) - 1 for row in table.index]].to_numpy(dtype=object)
     given = table[GIVEN].to_numpy()
     changes = np.stack([table[e.name].to_numpy() - given for e in LOSSY])
     lossless = np.stack([table[e.name].to_numpy() - given for e in LOSSLESS])

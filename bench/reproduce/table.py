@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefbench.bench.verdict import MAJORITY
+from prefbench.bench.wording import count
 
 __all__ = ["markdown", "print_reproduction", "statements"]
 
@@ -56,15 +57,15 @@ def print_reproduction(console: Console, results: Mapping[str, Any]) -> None:
 
 def _title(results: Mapping[str, Any]) -> str:
     number = len(results["training_seeds"])
-    seeds = f"{number} training seed{'s' if number > 1 else ''}"
+    seeds = count(number, "training seed")
     prompts = max((entry["prompts"] for arm in results["arms"] for entry in arm["comparisons"]), default=0)
     rates = "learning rates chosen on other prompts" if results["sweep"] else "the recipes' learning rates"
-    return f"{prompts} prompts, {seeds}, {rates}"
+    return f"{count(prompts, 'prompt')}, {seeds}, {rates}"
 
 
 def _diverged(arm: Mapping[str, Any]) -> str:
     number = len(arm["diverged"])
-    return f"{number} training{'s' if number > 1 else ''} diverged"
+    return f"{count(number, 'training')} diverged"
 
 
 def _truth(mean: float | None) -> str:
@@ -219,9 +220,9 @@ STABILITY = ("arm", "judge", "gain", "over steps", "over seeds")
 def _stability_title(results: Mapping[str, Any]) -> str:
     traced = next(arm["stability"] for arm in results["arms"] if arm["stability"])
     return (
-        f"Stability of the reward on {traced['prompts']} prompts. gain: mean of the last step over the base; over steps: "
-        f"standard deviation over steps {', '.join(map(str, traced['steps']))}, mean of the seeds; over seeds: standard "
-        "deviation of the last step."
+        f"Stability of the reward on {count(traced['prompts'], 'prompt')}. gain: mean of the last step over the base; "
+        f"over steps: standard deviation over steps {', '.join(map(str, traced['steps']))}, mean of the seeds; "
+        "over seeds: standard deviation of the last step."
     )
 
 

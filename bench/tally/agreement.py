@@ -7,7 +7,17 @@ evidence.
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["effective_voters", "kendall_tau", "krippendorff_alpha", "same_winner", "vote_correlation"]
+from prefbench.bench.tally.resampling import cluster_sums, resampled_means
+from prefbench.bench.tally.unanimity import TAIL
+
+__all__ = [
+    "effective_voters",
+    "kendall_tau",
+    "krippendorff_alpha",
+    "krippendorff_interval",
+    "same_winner",
+    "vote_correlation",
+]
 
 
 def same_winner(ballots: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -87,6 +97,51 @@ def krippendorff_alpha(ballots: npt.ArrayLike, comparisons: npt.ArrayLike | None
     counted = (v[:, inside & several] for inside in _groups(comparisons, v.shape[1]))
     expected = sum((~np.isnan(part)).sum() * np.nanvar(part, ddof=1) for part in counted if part.size)
     return None if expected == 0 else float(1 - observed / expected)
+
+
+def krippendorff_interval(
+    ballots: npt.ArrayLike,
+    prompts: npt.ArrayLike,
+    comparisons: npt.ArrayLike | None = None,
+    *,
+    resamples: int,
+    rng: np.random.Generator,
+) -> tuple[float, float] | None:
+    """95 % percentile bootstrap of `krippendorff_alpha`: whole prompts are drawn, with all their comparisons and votes.
+
+    Args:
+        ballots: as there, shape (voters, pairs).
+        prompts: label of each pair's prompt, shape (pairs,).
+        comparisons: as there.
+        resamples: bootstrap samples.
+        rng: source of the draws.
+
+    Returns:
+        None where alpha is not defined, in the data or in more than 2.5 % of the resamples; with one prompt; and where no
+        resample differs from another, as with voters that agree throughout: that is no certainty.
+    """
+    v = np.asarray(ballots, dtype=np.float64)
+    if krippendorff_alpha(v, comparisons) is None:
+        return None
+    votes = (~np.isnan(v)).sum(axis=0)
+    several = votes > 1
+    total, squares = np.nansum(v, axis=0), np.nansum(v * v, axis=0)
+    observed = votes * (squares - total**2 / np.maximum(votes, 1)) / np.maximum(votes - 1, 1)
+    columns = [observed * several]
+    for inside in _groups(comparisons, v.shape[1]):
+        columns += [votes * (inside & several), total * (inside & several), squares * (inside & several)]
+    sums, _ = cluster_sums(np.stack(columns, axis=1), prompts)
+    n = len(sums)
+    drawn = n * resampled_means(sums, np.ones(n, dtype=np.int64), resamples=resamples, rng=rng)
+    number, total, squares = drawn[:, 1:].reshape(resamples, -1, 3).transpose(2, 0, 1)
+    spread = number * (squares - total**2 / np.maximum(number, 1)) / np.maximum(number - 1, 1)
+    expected = spread.sum(axis=1)
+    defined = expected > 1e-9  # votes are whole numbers: what is below this is rounding
+    alphas = 1 - drawn[defined, 0] / expected[defined]
+    if defined.mean() < 1 - TAIL or np.ptp(alphas) < 1e-9:
+        return None
+    low, high = np.quantile(alphas, [TAIL, 1 - TAIL])
+    return float(low), float(high)
 
 
 def kendall_tau(differences: npt.ArrayLike) -> npt.NDArray[np.float64]:

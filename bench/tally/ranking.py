@@ -6,7 +6,7 @@ fitted scores are the observed ones; `davidson.py`), so both rank alike and the 
 the field: who is added is an opponent.
 
 **Intervals of win rates** are percentile bootstrap over prompts, all comparisons of a prompt drawn together; with fewer than
-`RARE` prompts off the commonest value the exact bound of `win_rate.py` takes over.
+`RARE` prompts off the commonest value the exact bound of `unanimity.py` takes over.
 
 **Rank intervals** are marginal 95 % confidence sets after M. Mogstad, J. P. Romano, A. M. Shaikh and D. Wilhelm, "Inference
 for Ranks with Applications to Mobility across Neighbourhoods and Academic Achievement across Countries", Review of Economic
@@ -28,7 +28,8 @@ import numpy.typing as npt
 
 from prefbench.bench.tally.davidson import Davidson, fit_davidson, has_estimate, outcome_odds
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
-from prefbench.bench.tally.win_rate import TAIL, CiMethod, unanimity_bound
+from prefbench.bench.tally.unanimity import TAIL, unanimity_bound
+from prefbench.bench.tally.win_rate import CiMethod
 
 __all__ = ["Ranking", "Strengths", "rank_checkpoints", "rank_intervals"]
 
@@ -122,8 +123,8 @@ def rank_checkpoints(
         # A cluster's signed score of each checkpoint, in [-1, 1]: wins less losses, per opponent and sample.
         signed = _signed(sums.reshape(len(sizes), -1, 3), both, n) / (sizes[:, None] * (n - 1.0))
         drawn = (1 + _signed(boot, both, n) / (n - 1)) / 2
-        intervals, methods = _rate_intervals(rates, drawn, signed)
-        ranks = rank_intervals(rates, drawn, signed)
+        intervals, methods = _rate_intervals(drawn, signed, sizes)
+        ranks = rank_intervals(rates, drawn, signed, sizes)
     return Ranking(
         prompts=len(sizes),
         pairs=votes.shape[1],
@@ -138,13 +139,16 @@ def rank_checkpoints(
     )
 
 
-def rank_intervals(rates: Floats, drawn: Floats, signed: Floats) -> list[tuple[int, int]]:
+def rank_intervals(
+    rates: Floats, drawn: Floats, signed: Floats, sizes: npt.NDArray[np.int64]
+) -> list[tuple[int, int]]:
     """Marginal 95 % confidence sets of ranks (see the module's text).
 
     Args:
         rates: win rates against the average opponent, shape (C,).
         drawn: the same of each resample, shape (resamples, C).
         signed: mean vote of each prompt for each checkpoint, in [-1, 1], shape (prompts, C).
+        sizes: pairs of each prompt, shape (prompts,).
 
     Returns:
         (best, worst) rank of each checkpoint, 1 to C.
@@ -162,7 +166,7 @@ def rank_intervals(rates: Floats, drawn: Floats, signed: Floats) -> list[tuple[i
         for k, j in enumerate(np.flatnonzero(others)):
             # Rounded: differences of equal fractions must be equal to be counted as one value.
             share = np.round((2 + signed[:, i] - signed[:, j]) / 4, 12)
-            bound = unanimity_bound(share, tail=TAIL / (n - 1))
+            bound = unanimity_bound(share, tail=TAIL / (n - 1), sizes=sizes)
             if bound is not None:
                 low[k], high[k] = min(low[k], 2 * bound[0] - 1), max(high[k], 2 * bound[1] - 1)
         found.append((1 + int((high < -ROUNDING).sum()), n - int((low > ROUNDING).sum())))
@@ -191,16 +195,15 @@ def _signed(outcomes: Floats, pairs: npt.NDArray[np.int64], n: int) -> Floats:
     return np.asarray((outcomes[..., 0] - outcomes[..., 2]) @ sign)
 
 
-def _rate_intervals(rates: Floats, drawn: Floats, signed: Floats) -> tuple[list[Interval], list[CiMethod]]:
+def _rate_intervals(
+    drawn: Floats, signed: Floats, sizes: npt.NDArray[np.int64]
+) -> tuple[list[Interval], list[CiMethod]]:
     limits = np.quantile(drawn, [TAIL, 1 - TAIL], axis=0)
     found: list[Interval] = []
     methods: list[CiMethod] = []
-    for i, rate in enumerate(rates):
-        low, high = float(limits[0, i]), float(limits[1, i])
-        bound = unanimity_bound((1 + signed[:, i]) / 2)
-        if bound is not None:
-            low, high = min(bound[0], low, float(rate)), max(bound[1], high, float(rate))
-        found.append((low, high))
+    for i in range(signed.shape[1]):
+        bound = unanimity_bound((1 + signed[:, i]) / 2, sizes=sizes)
+        found.append((float(limits[0, i]), float(limits[1, i])) if bound is None else bound)
         methods.append("bootstrap" if bound is None else "exact")
     return found, methods
 

@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from prefbench.bench.tally.win_rate import TAIL, Interval, tally
+from prefbench.bench.tally.unanimity import TAIL
+from prefbench.bench.tally.win_rate import Interval, tally
 
 __all__ = ["MethodWinRate", "method_win_rates"]
 

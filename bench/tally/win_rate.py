@@ -8,12 +8,10 @@ moves its ends by the bias and skewness of the resamples. Either has two blind s
 
 * **Nearly unanimous prompts.** Where all 200 prompts are won, every resample is all wins and the percentile
   interval is [1, 1]; where one is lost, it is hardly wider. Where fewer than `RARE` prompts differ from the
-  commonest value v (all wins, all ties, ...), we bound what the bootstrap can not see: the share of prompts
-  that differ is at most u, the exact 97.5 % Clopper-Pearson limit, and a differing prompt may lie anywhere
-  in [0, 1], so the win rate lies in [v(1 - u), v(1 - u) + u]. With v = 1 or 0 this is the Clopper-Pearson
-  bound over prompts (200 of 200: [0.982, 1]). The result is never narrower than the bootstrap's and is
-  marked "exact". It is conservative. Five is the usual rule for a proportion's approximation; that it
-  serves here is our choice, checked by simulation in the tests.
+  commonest value (all wins, all ties, ...), the exact bound over prompts stands in (`unanimity.py`; 200 of 200:
+  [0.982, 1]), marked "exact". Where prompts differ in pairs it allows for the worst, that those with the most are the ones
+  that differ. Five is the usual rule for a proportion's approximation; that it serves here is our
+  choice, checked by simulation in the tests.
 * **One prompt.** Seeds of one prompt say nothing about other prompts: the interval is None ("none").
 
 The p-value is the exact two-sided sign test on prompts: each prompt with more wins than losses against each
@@ -33,12 +31,11 @@ from scipy import special
 from prefbench.bench.tally.bca import bca_limits
 from prefbench.bench.tally.permutation import difference_flip_p_values, vote_flip_p_values
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
+from prefbench.bench.tally.unanimity import TAIL, unanimity_bound
 from prefbench.bench.tally.votes import Outcome
 from prefbench.bench.tally.votes import votes as pair_votes
 
 __all__ = [
-    "RARE",
-    "TAIL",
     "CiMethod",
     "Interval",
     "MeanDifference",
@@ -47,15 +44,8 @@ __all__ = [
     "effect_size",
     "mean_difference",
     "tally",
-    "unanimity_bound",
     "win_rate",
 ]
-
-RARE = 5
-"""With fewer prompts than this off the commonest value, the bootstrap gives way to the exact bound."""
-
-TAIL = 0.025
-"""Probability left out at each end of an interval."""
 
 CiMethod = Literal["bootstrap", "bca", "exact", "none"]
 
@@ -297,30 +287,10 @@ def _win_rate(
     ci95: tuple[float, float] | None = None
     if limits is not None:
         ci95 = (1 + float(limits[0])) / 2, (1 + float(limits[1])) / 2
-        bound = unanimity_bound((1 + vote_sums / sizes) / 2)
+        bound = unanimity_bound((1 + vote_sums / sizes) / 2, sizes=sizes)
         if bound is not None:
-            # Hull with bootstrap and estimate: with unequal seeds one deviating prompt may weigh a lot.
-            ci95, method = (min(bound[0], ci95[0], rate), max(bound[1], ci95[1], rate)), "exact"
+            ci95, method = bound, "exact"
     ahead, behind = int((vote_sums > 0).sum()), int((vote_sums < 0).sum())
     # Twice the binomial tail: for a fair coin what scipy.stats.binomtest gives, and far faster.
     p_value = min(1.0, 2 * float(special.bdtr(min(ahead, behind), ahead + behind, 0.5)))
     return WinRate(len(sizes), pairs, wins, ties, losses, rate, ci95, method, p_value, permutation_p)
-
-
-def unanimity_bound(values: npt.NDArray[np.float64], tail: float = TAIL) -> tuple[float, float] | None:
-    """Bound on the mean where fewer than `RARE` per-prompt values in [0, 1] differ from the commonest; else None.
-
-    Args:
-        values: win rates of the prompts, or anything else between 0 and 1, shape (prompts,).
-        tail: probability left out at each end.
-    """
-    found, counts = np.unique(values, return_counts=True)
-    n, differing = len(values), len(values) - int(counts.max())
-    if differing >= RARE:
-        return None
-    # Upper Clopper-Pearson limit of a proportion with `differing` successes in n trials.
-    u = float(special.betaincinv(differing + 1, n - differing, 1 - tail))
-    modes = found[
-        counts == counts.max()
-    ]  # several equally common values: the hull over them keeps the bound symmetric
-    return float(modes.min() * (1 - u)), float(modes.max() * (1 - u) + u)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.wording import count as counted
 from prefbench.reference_trainers.named_random import named_generator
 
 __all__ = [
@@ -55,15 +56,15 @@ class LabelCounts:
     def sentence(self) -> str:
         """What was read and what became of it, for a person; empty where every row is used as it stands."""
         wordings = (
-            (self.ties_dropped, "ties dropped"),
-            (self.ties_first, "ties counted as a win of the first image"),
-            (self.ties_kept, "ties kept"),
-            (self.identical_dropped, "pairs of identical images left out"),
-            (self.flipped, "labels flipped"),
-            (self.mixed_sizes, "pairs of images of two sizes, each resized and cut to the square"),
+            (self.ties_dropped, "tie", "dropped"),
+            (self.ties_first, "tie", "counted as a win of the first image"),
+            (self.ties_kept, "tie", "kept"),
+            (self.identical_dropped, "pair", "of identical images left out"),
+            (self.flipped, "label", "flipped"),
+            (self.mixed_sizes, "pair", "of images of two sizes, each resized and cut to the square"),
         )
-        parts = [f"{count} {text}" for count, text in wordings if count]
-        return f"{', '.join([f'{self.rows} rows read', *parts])}." if parts else ""
+        parts = [f"{counted(number, noun)} {text}" for number, noun, text in wordings if number]
+        return f"{counted(self.rows, 'row')} read, {', '.join(parts)}." if parts else ""
 
 
 class PreferencePairs(Protocol):
@@ -229,9 +230,13 @@ def labelled_pairs(
         mixed_sizes=None if mixed is None else int(mixed[kept].sum()),
     )
     if len(kept) == 0:
-        what = "no rows" if not counts.rows else f"all {counts.rows} rows are ties (label_0 = 0.5)"
+        what = (
+            "no rows"
+            if not counts.rows
+            else f"{counted(counts.rows, 'row')} read, each a tie (label_0 = 0.5)"
+        )
         if counts.identical_dropped:
-            what += f" or pairs of identical images ({counts.identical_dropped})"
+            what += f" or a pair of identical images ({counts.identical_dropped})"
         raise DataError(
             f"{source}: {what}, so there is no pair to train on. Give data with two images and label_0 0 or 1."
         )
@@ -274,7 +279,7 @@ def flip_labels(pairs: LabelledPairs, share: float, seed: int) -> LabelledPairs:
 def problems_error(source: str, problems: Sequence[str], rows: int, shown: int = SHOWN_PROBLEMS) -> DataError:
     """One paragraph that names the first rows that cannot be used."""
     more = f"; and {len(problems) - shown} more" if len(problems) > shown else ""
-    counts = [f"{n} {what}{'' if n == 1 else 's'}" for n, what in ((len(problems), "problem"), (rows, "row"))]
+    counts = [counted(len(problems), "problem"), counted(rows, "row")]
     return DataError(
         f"{source}: {' in '.join(counts)} (row 1 is the first after the header): "
         f"{'; '.join(problems[:shown])}{more}. Mend or delete these rows; nothing was computed."

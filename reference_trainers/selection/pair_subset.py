@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from prefbench.bench.exceptions import DataError
+from prefbench.bench.wording import count
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
 
 __all__ = ["refuse_ties", "subset"]
@@ -42,9 +43,9 @@ def subset(
 
 def refuse_ties(pairs: LabelledPairs, what: str) -> None:
     """Raise DataError where pairs without a winner were kept and `what` orders winner and loser."""
-    count = int(pairs.tied.sum())
-    if count:
+    ties = int(pairs.tied.sum())
+    if ties:
         raise DataError(
-            f"{pairs.source}: {count} pairs are ties that were kept (ties=keep), and {what} needs a winner and a loser. "
+            f"{pairs.source}: {count(ties, 'tie')} among the pairs (ties=keep), and {what} needs a winner and a loser. "
             "Set ties=drop."
         )

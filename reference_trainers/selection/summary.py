@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from prefbench.bench.wording import count
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
 from prefbench.reference_trainers.selection.composing import Composed
 from prefbench.reference_trainers.selection.composition import Composition
@@ -159,8 +160,8 @@ def summary_lines(card: dict[str, Any]) -> list[str]:
             if f"{name}_prompts" in ratings:
                 lines.append(_line(f"{words} (below {UNSAFE_BELOW:g})", ratings[f"{name}_prompts"]))
                 lines.append(_line(f"pairs of {words}", ratings[f"{name}_pairs"]))
-        for reason, count in ratings["prompts_without_rating"].items():
-            lines.append(f"  {count} prompts without a rating, left out: {reason}")
+        for reason, number in ratings["prompts_without_rating"].items():
+            lines.append(f"  {count(number, 'prompt')} without a rating, left out: {reason}")
     if selection["without_score"]:
-        lines.append(f"  {selection['without_score']} pairs without a score, left out")
+        lines.append(f"  {count(selection['without_score'], 'pair')} without a score, left out")
     return lines

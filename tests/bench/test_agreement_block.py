@@ -96,7 +96,11 @@ def test_alpha_is_of_the_voters_alone():
     scores["truth"] = scores["x"]
     with_it, without = judge(scores, held_out=["truth"]), judge({name: scores[name] for name in "xy"})
     assert with_it["agreement"]["krippendorff_alpha"] == without["agreement"]["krippendorff_alpha"]
-    assert judge({"x": scores["x"]})["agreement"]["krippendorff_alpha"] is None
+    assert with_it["agreement"]["krippendorff_ci95"] == without["agreement"]["krippendorff_ci95"]
+    low, high = without["agreement"]["krippendorff_ci95"]
+    assert low < without["agreement"]["krippendorff_alpha"] < high
+    alone = judge({"x": scores["x"]})["agreement"]
+    assert (alone["krippendorff_alpha"], alone["krippendorff_ci95"]) == (None, None)
 
 
 def test_registered_names_of_a_bare_table_are_recognised_and_told():

@@ -213,7 +213,7 @@ def test_results_of_another_kind_are_named_by_their_path_and_kept(scores, tmp_pa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--electorate", ","], "--electorate ',' names no scorer"),
+        (["--electorate", ","], "--electorate ',' names nothing"),
         (
             ["--electorate", "pick", "--held-out", "pick"],
             "pick stands both in --electorate and in --held-out",

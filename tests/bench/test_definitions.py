@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from prefbench.bench.definitions_block import of_the_vote
 from prefbench.bench.electorate.rules import VotingRules
 from prefbench.bench.results import summarise
 from prefbench.bench.scores_table import check_scores
@@ -96,6 +97,27 @@ def test_the_vote_is_over_the_pairs_that_its_tie_rule_counts():
     entry = next(e for e in found["comparisons"] if e["scorer"] == "majority")
     assert vote["decided"] == entry["pairs"] < 6
     assert vote["value"] == pytest.approx(entry["wins"] / entry["pairs"])
+
+
+def test_what_is_said_of_a_definition_says_what_the_vote_counts_where_that_is_not_the_same():
+    """x and y split on p's seed 0 and on q's seed 1; elsewhere they agree, or one of them ties: 4 pairs of 6 are counted."""
+    found = judged(HAND, rules=VotingRules(tie_rule="abstain"))["definitions"]
+    vote = next(e for e in found if (e["definition"], e["scorer"]) == ("same_seed_share", "majority"))
+    prompts, pairs = vote["prompts"], vote["decided"]
+    assert (prompts, pairs) == (2, 4)
+    assert of_the_vote("same_seed_share", found).endswith(
+        f"tie rule counts: {prompts} prompts, {pairs} pairs."
+    )
+    assert of_the_vote("single_seed", found).startswith(
+        "The vote's is of each prompt's lowest seed that its tie rule"
+    )
+    assert of_the_vote("best_of_n", found) == "", "which no vote has"
+    assert not any(of_the_vote(name, judged(HAND)["definitions"]) for name in DEFINITIONS)
+    console = Console(file=io.StringIO(), width=80)
+    print_results(console, judged(HAND, rules=VotingRules(tie_rule="abstain")))
+    flat = " ".join(console.file.getvalue().split())
+    assert of_the_vote("same_seed_share", found) in flat
+    assert "2 prompts, 6 pairs" in flat, "of a scorer"
 
 
 def test_the_terminal_prints_each_with_its_source_within_80_columns():

@@ -18,6 +18,9 @@ from typer.testing import CliRunner
 from prefbench.bench.cli import app
 from prefbench.bench.exceptions import DataError
 from prefbench.bench.gaps import drop_incomplete
+from prefbench.bench.gate.rules import default_rules
+from prefbench.bench.gate.sequential import Settings, sequential_claims
+from prefbench.bench.gate.sequential_run import gate_suite
 from prefbench.bench.run import run_suite
 from prefbench.bench.run_report import rewrite_report
 from prefbench.bench.store.ledger import Ledger
@@ -72,6 +75,12 @@ def test_a_run_keeps_what_was_scored_refuses_the_gap_and_leaves_it_out_on_reques
         ):
             run_suite(suite, checkpoints, out, device="cpu", resamples=1000)
         assert not (out / "results.json").exists()
+        gate = Settings(sequential_claims(default_rules(), suite.electorate.scorers), block=3)
+        with pytest.raises(
+            DataError,
+            match=r"no score for 4 images.*A gate by blocks leaves no .*without --sequential, with a rule",
+        ):
+            gate_suite(suite, checkpoints, tmp_path / "gate", "other", "base", gate, device="cpu")
         with Ledger(out, read_only=True) as ledger:
             assert len(ledger.samples()) == 12
         asked = len(scripted.requests)

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from prefbench.bench import demo
 from prefbench.bench.exceptions import UsageError
-from prefbench.bench.out_folder import check_out
+from prefbench.bench.out_folder import check_only_own, check_out
 
 
 def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
@@ -27,6 +27,20 @@ def test_files_and_places_that_cannot_be_written_are_refused(tmp_path: Path) -> 
         with pytest.raises(UsageError, match="cannot be written"):
             check_out(bad)
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_folder_that_is_replaced_as_a_whole_is_not_the_current_one_and_holds_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.html").write_text("ours")
+    check_only_own(tmp_path, "history", ["page.html", "not there"])
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match=r"`prefbench history` did not write \(thesis.tex\)"):
+        check_only_own(tmp_path, "history", ["page.html"])
+    (tmp_path / "thesis.tex").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"--out \. is the folder you are in"):
+        check_only_own(Path("."), "history", ["page.html"])
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc takes no folder")

@@ -211,6 +211,37 @@ def test_a_negative_correlation_is_set_to_0_and_said_so(tmp_path):
     assert "seeds 0.00 (pilot: measured -1.00, set to 0)" in plan("--win-rate", 0.55, "--pilot", path)
 
 
+def test_the_error_of_a_pilot_is_told_by_the_answer_at_its_unfavourable_end(tmp_path):
+    """10 ties of 20: a resample has Bin(20, 1/2) ties, at most 6 with probability .058 and 7 with .132: 10 % lie up to 7 / 20.
+
+    V = .65 / 4 there: .1625 x 3139.5 = 510.2 prompts, where .125 x 3139.5 = 392.4 stand above.
+    """
+    path = tmp_path / "ties.csv"
+    small_table([[[0]] * 10 + [[1]] * 5 + [[-1]] * 5]).to_csv(path, index=False)
+    output = plan("--win-rate", 0.55, "--pilot", path)
+    assert "It takes 393 prompts" in output
+    assert "(bootstrap over its prompts; ties 35.0 %, correlation of a prompt's seeds 0.30)" in output
+    assert "it takes 511 prompts" in output
+    assert "the smallest win rate is" in plan("--prompts", 400, "--pilot", path)
+    assert "the power is" in plan("--prompts", 400, "--win-rate", 0.55, "--pilot", path)
+    assert "room for error" not in plan("--win-rate", 0.55, "--tie-rate", 0.1, "--pilot", path), "unused"
+
+
+def test_the_unfavourable_end_has_higher_correlations_and_is_not_told_by_a_handful_of_prompts(
+    table, tmp_path
+):
+    path = tmp_path / "two_seeds.csv"
+    alike = [[1, 1], [-1, -1], [1, -1], [1, 1]] * 3
+    small_table([alike, [[1, 0]] * 6 + alike[6:]], scorers=("one", "two")).to_csv(path, index=False)
+    found = read_pilot(path)
+    assert found.seeds.value < found.unfavourable.seeds.value <= 1
+    assert found.vote_correlation < found.unfavourable.vote_correlation <= 1
+    assert found.unfavourable.tie_rate < found.tie_rate
+    assert read_pilot(path).unfavourable == found.unfavourable, "the draws are always the same"
+    assert read_pilot(table).unfavourable is None
+    assert "A pilot of 3 prompts is too small to tell" in plan("--win-rate", 0.55, "--pilot", table)
+
+
 def test_a_prompt_listed_under_two_ids_is_one_prompt(tmp_path):
     frame = small_table([[[1, 1], [1, 1], [-1, -1]]])
     frame["prompt"] = frame["prompt"].replace("a cat, number 1", "a cat, number 0")
@@ -250,6 +281,10 @@ def test_pilots_that_can_not_be_used_are_refused(table, tmp_path):
         read_pilot(table, "mine")
     with pytest.raises(UsageError, match="both name 'mine'"):
         read_pilot(table, "mine", "mine")
+    one = pd.read_csv(table).query("prompt_id == 'p0'")
+    one.to_csv(tmp_path / "one.csv", index=False)
+    with pytest.raises(DataError, match="has one prompt on which mine and base get a vote.*--tie-rate"):
+        read_pilot(tmp_path / "one.csv")
     with pytest.raises(DataError, match="no scores table"):
         read_pilot(tmp_path / "none.csv")
     with pytest.raises(DataError, match=r"no scores\.parquet in"):

@@ -66,6 +66,33 @@ def test_a_mark_and_not_colour_alone_tells_a_decided_interval():
             assert f"{mark} {100 * entry['win_rate']:.1f} [" in text
 
 
+def test_every_exact_bound_is_marked_and_the_mark_explained():
+    """12 prompts: some scorers have fewer than 5 off the commonest outcome, others not."""
+    results = results_of(["base", "dpo"], prompts=12)
+    text = printed(results)
+    methods = set()
+    for entry in results["comparisons"]:
+        if entry["slice"] == "all":
+            low, high = (100 * x for x in entry["ci95"])
+            mark = "†" if entry["ci_method"] == "exact" else " "
+            assert f"{100 * entry['win_rate']:.1f} [{low:.1f}, {high:.1f}]{mark}" in text
+            methods.add(entry["ci_method"])
+    assert methods == {"exact", "bootstrap"}
+    assert "†: an exact bound and no bootstrap" in text
+    assert "†" not in printed(results_of(["base", "dpo"], prompts=200))
+
+
+def test_one_comparison_has_its_permutation_test_and_effect_sizes_below_the_table():
+    results = results_of(["base", "dpo"])
+    whole = [e for e in results["comparisons"] if e["slice"] == "all"]
+    flat = " ".join(printed(results).split())
+    p = whole[0]["permutation_p_value"]
+    assert f"Permutation test of the vote: p {'<0.001' if p < 0.001 else f'{p:.3f}'}." in flat
+    for entry in whole[1:]:
+        assert f"{entry['scorer']} {entry['effect_size']:+.2f}" in flat
+    assert "Effect sizes" not in printed(results_of(["base", "dpo"], prompts=1)), "one prompt has no spread"
+
+
 def test_one_prompt_says_that_there_is_no_interval():
     assert "[n/a: 1 prompt]" in printed(results_of(["base", "dpo"], prompts=1))
 

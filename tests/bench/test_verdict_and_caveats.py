@@ -191,4 +191,4 @@ def test_copies_of_a_checkpoint_tie_in_one_sentence_and_their_interval_is_explai
     assert ties[0].startswith("The vote, x, y, z tie on 100 % of pairs (b against a)")
     exact = [w["text"] for w in found["warnings"] if w["kind"] == "exact_interval"]
     assert len(exact) == 1
-    assert "b over a [48.5, 51.5] is a wider bound" in exact[0]
+    assert "b over a [48.5, 51.5] is an exact bound over prompts" in exact[0]

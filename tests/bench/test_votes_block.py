@@ -180,6 +180,21 @@ def test_a_scorer_has_no_vote_on_what_was_trained_against_it_and_is_reported(tab
     assert standings["base"] == pytest.approx(by_hand), "the ranking is of these votes"
 
 
+def test_where_a_voter_is_barred_the_words_are_about_those_that_are_left(table):
+    """dpo has three voters of four, worth what they are as an electorate of their own; sft over base has all."""
+    found = judge(table, "wxyz", ["truth"], trained_against={"dpo": ["x"]})
+    two = table[table["checkpoint"] != "sft"]
+    worth = judge(two, "wyz", ["truth", "x"])["agreement"]["effective_voters"]
+    assert variant(found, "majority")["effective_voters"] == pytest.approx(worth)
+    others = judge(table[table["checkpoint"] != "dpo"], "wxyz", ["truth"])["votes"]["effective_voters"]
+    assert variant(found, "majority", "sft")["effective_voters"] == pytest.approx(others)
+    told = {w["kind"]: w["text"] for w in found["warnings"]}
+    assert told["even_electorate"].startswith("4 voters are an even number in sft over base: ")
+    assert " 3 voters are left, worth about 2." in told["trained_against"]
+    alone = judge(two, "wxyz", ["truth"], trained_against={"dpo": ["x"]})
+    assert "even_electorate" not in [w["kind"] for w in alone["warnings"]], "nobody is judged by all four"
+
+
 def test_of_two_trained_checkpoints_either_s_scorer_is_kept_out(table):
     found = judge(table, "wxyz", ["truth"], trained_against={"dpo": ["x"], "sft": ["y", "truth"]})
     assert entry(found, "sft", "dpo")["voters"] == ["w", "z"]

@@ -47,7 +47,7 @@ def tally_once() -> None:
     pairs = [(name, samples.checkpoints[0]) for name in samples.checkpoints[1:]]
     before, started = _peak_mb(), time.perf_counter()
     ballots = Ballots(pairs, cast_votes(samples, pairs, set()), SCORERS)
-    entries = comparison_entries(samples, ballots, None, RESAMPLES, 0)
+    entries, _ = comparison_entries(samples, ballots, None, RESAMPLES, 0)
     seconds = time.perf_counter() - started
     assert len(entries) == len(pairs) * (SCORERS + 1) * (SLICES + 1)
     print(seconds, _peak_mb() - before)

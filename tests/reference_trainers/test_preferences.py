@@ -83,7 +83,7 @@ def test_missing_columns_and_only_ties_are_refused(two_images: Path):
     with pytest.raises(DataError, match="no column prompt"):
         open_preferences(str(path), PLAIN)
     path = write_rows(two_images, [["a", "dark.png", "light.png", 0.5]])
-    with pytest.raises(DataError, match="all 1 rows are ties"):
+    with pytest.raises(DataError, match="1 row read, each a tie"):
         open_preferences(str(path), PLAIN)
 
 

@@ -146,7 +146,7 @@ def test_pairs_of_one_image_with_itself_are_left_out_and_counted(tmp_path: Path)
     pairs = open_preferences(write_rows(tmp_path, [*rows, ["q", "a.bmp", "b.bmp", 0.5]]), PLAIN)
     assert (list(pairs.prompts), pairs.counts.identical_dropped, pairs.counts.ties_dropped) == (["q"], 2, 1)
     assert "2 pairs of identical images left out" in pairs.counts.sentence()
-    with pytest.raises(DataError, match=r"ties \(label_0 = 0.5\) or pairs of identical images \(2\)"):
+    with pytest.raises(DataError, match=r"each a tie \(label_0 = 0.5\) or a pair of identical images \(2\)"):
         open_preferences(write_rows(tmp_path, rows[:2]), PLAIN)
 
 
@@ -159,7 +159,7 @@ def test_pairs_whose_images_have_two_sizes_are_counted_among_those_that_stay(tmp
     rows += [["r", "square.bmp", "other.bmp", 0], ["s", "other.bmp", "square.bmp", 1]]
     counts = open_preferences(write_rows(tmp_path, rows), PLAIN).counts
     assert (counts.mixed_sizes, counts.ties_dropped) == (1, 1)
-    assert "1 pairs of images of two sizes" in counts.sentence()
+    assert "1 pair of images of two sizes" in counts.sentence()
     buffers = [(tmp_path / name).read_bytes() for name in ("square.bmp", "tall.bmp")]
     table = pd.DataFrame({"caption": ["p"], "jpg_0": buffers[:1], "jpg_1": buffers[1:], "label_0": [1.0]})
     table.to_parquet(tmp_path / "pairs.parquet")

@@ -133,7 +133,14 @@ def make_full_example(folder: Path | None = None) -> Example:
 
 BLOCKS = ("votes", "methods", "definitions")
 FIELDS = ("planned", "p_adjusted", "permutation_p_value", "effect_size", "voters", "abstained")
-AGREEMENT = ("krippendorff_alpha", "kendall_tau", "kendall_pairs", "families", "prompt_blind")
+AGREEMENT = (
+    "krippendorff_alpha",
+    "krippendorff_ci95",
+    "kendall_tau",
+    "kendall_pairs",
+    "families",
+    "prompt_blind",
+)
 
 
 def make_old(results: Mapping[str, Any]) -> dict[str, Any]:

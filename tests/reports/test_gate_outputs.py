@@ -155,6 +155,7 @@ def test_markdown_begins_with_the_verdict_and_lists_broken_rules_first():
     assert rows[2][2:] == ["52.0 % [48.0, 56.0]", "&gt; 47 %", "0.012", "100"]
     assert rows[0][4] == "0.970", "of a broken rule, the p-value that speaks against it"
     assert "- `open`: About 200 prompts decide." in text
+    assert 'p: one-sided, of "the rule is broken"; of a failed one, of "the rule is kept".' in lines[-1]
 
 
 def test_no_name_becomes_markup_a_mention_or_a_row():

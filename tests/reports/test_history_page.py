@@ -39,8 +39,12 @@ def comparison(
         "slice": "all",
         "prompts": 100,
         "pairs": 100,
+        "wins": round(100 * rate),
         "ties": 0,
+        "losses": 100 - round(100 * rate),
         "win_rate": rate,
+        "ci_method": "bootstrap",
+        "p_value": None,
     }
     vote = scorer == "majority"
     limits = [rate - 0.5 - spread, rate - 0.5 + spread]

@@ -163,6 +163,7 @@ def test_slices_show_rate_interval_and_prompts(page: Any, example: Any) -> None:
         for label, shown in rows.items():
             row = stored[name, f"category={label}"]
             assert shown[2].split(" ")[0] == f"{100 * row['win_rate']:.1f}"
+            assert shown[2].endswith("†") == (row["ci_method"] == "exact")
             assert shown[3] == str(row["prompts"])
 
 

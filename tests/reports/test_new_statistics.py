@@ -207,8 +207,11 @@ def test_a_decided_verdict_whose_adjusted_p_is_not_small_says_what_it_goes_by(fu
 
 def test_agreement_says_alpha_tau_and_who_was_made_from_one_network(page: Any, full: Any) -> None:
     section, agreement = PAGE.by_id(page, "judges"), full.results["agreement"]
-    alpha = f"{agreement['krippendorff_alpha']:.2f}".replace("-", "\u2212")
-    assert f"alpha of the voters is {alpha};" in section.text
+    alpha, low, high = (
+        f"{x:.2f}".replace("-", "\u2212")
+        for x in (agreement["krippendorff_alpha"], *agreement["krippendorff_ci95"])
+    )
+    assert f"alpha of the voters is {alpha} (95\u202f% interval {low} to {high});" in section.text
     kin = [cell for cell in section.find("td", class_="kin")]
     assert [cell.find("span")[0].text.strip() for cell in kin] == ["family A", "family A"]
     assert (

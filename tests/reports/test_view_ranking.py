@@ -35,7 +35,8 @@ def test_every_checkpoint_stands_in_order_with_rank_rate_and_intervals(run: Any,
         best, worst = line["rank_ci95"]
         assert rank.text == f"{line['rank']} {best}–{worst}" if best < worst else f"{line['rank']} {best}"
         low, high = (100 * x for x in line["ci95"])
-        assert rate.text == f"{100 * line['win_rate']:.1f} {low:.1f}–{high:.1f}"
+        exact = "†" if line["ci_method"] == "exact" else ""
+        assert rate.text == f"{100 * line['win_rate']:.1f} {low:.1f}–{high:.1f}{exact}"
     assert [link.text for link in page.find("a", href="#ranking")] == ["Ranking"]
 
 

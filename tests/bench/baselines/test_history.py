@@ -16,7 +16,8 @@ from prefbench.bench.baselines.course import in_order
 from prefbench.bench.baselines.folder import save_baseline
 from prefbench.bench.baselines.history import make_history, write_history
 from prefbench.bench.baselines.stored import StoredBaseline
-from prefbench.bench.exceptions import UsageError
+from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.tally.votes import TIE_RULES
 from prefbench.bench.verdict import MAJORITY
 
 Save = Callable[..., StoredBaseline]
@@ -244,6 +245,17 @@ def test_the_same_baselines_give_the_same_numbers(save: Save) -> None:
     for block in ("means", "comparisons"):
         assert history(*releases)[block] == whole[block]
         assert part[block] == [each for each in whole[block] if "v3" not in each.values()]
+
+
+def test_a_tie_rule_of_another_version_is_refused_and_not_guessed(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases = save("v1", {"pick": OFF}), save("v2", {"pick": OFF})
+    monkeypatch.setitem(TIE_RULES, "tie", "in other words")
+    with pytest.raises(
+        DataError, match="The electorate of v2 has a tie rule that this version .* does not know"
+    ):
+        history(*releases)
 
 
 def test_a_folder_with_something_else_in_it_is_refused(save: Save, tmp_path: Path) -> None:

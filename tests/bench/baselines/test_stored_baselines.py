@@ -234,13 +234,20 @@ def test_a_save_that_fails_leaves_the_old_baseline_and_nothing_else(
     assert atomic.write_json is not full
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".", "..", "../x", "a/b", "a\\b", " a", "a.", "-a", "ä", "x" * 65, "a\n", ".hidden", "first"]
-)
+ODD = ["", ".", "..", "../x", "a/b", "a\\b", " a", "a.", "-a", "ä", "x" * 65, "a\n", ".hidden", "first"]
+DEVICES = ["con", "AUX", "nul.v1", "Com1", "lpt9.tar.gz"]
+
+
+@pytest.mark.parametrize("name", [*ODD, *DEVICES])
 def test_names_that_are_no_folder_everywhere_are_refused(name: str, run: Path, baselines: Path) -> None:
     with pytest.raises(UsageError, match="cannot be the name of a baseline"):
         save_baseline(run, name, checkpoint="base", folder=baselines)
     assert not baselines.exists()
+
+
+@pytest.mark.parametrize("name", ["console", "com", "aux-1", "my.nul"])
+def test_names_that_only_look_like_a_device_are_kept(name: str, run: Path, baselines: Path) -> None:
+    assert save_baseline(run, name, checkpoint="base", folder=baselines).name == name
 
 
 def test_a_folder_with_something_else_in_it_is_no_folder_of_baselines(run: Path, baselines: Path) -> None:

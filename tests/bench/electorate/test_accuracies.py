@@ -12,11 +12,11 @@ from prefbench.bench.judges.session import Request, judge_data
 
 
 def test_toml_and_json_hold_a_table_of_scorers(tmp_path):
-    (tmp_path / "a.toml").write_text('[accuracy]\n"clip:b" = 0.6\nx = 0\n')
-    (tmp_path / "a.json").write_text('{"accuracy": {"clip:b": 0.6, "x": 0}}')
+    (tmp_path / "a.toml").write_text('[accuracy]\n"clip:b" = 0.6\nx = 0.2\n')
+    (tmp_path / "a.json").write_text('{"accuracy": {"clip:b": 0.6, "x": 0.2}}')
     for name in ("a.toml", "a.json"):
         found = read_accuracies(tmp_path / name)
-        assert found.values == {"clip:b": 0.6, "x": 0.0}
+        assert found.values == {"clip:b": 0.6, "x": 0.2}
         assert found.source == str(tmp_path / name)
 
 
@@ -46,7 +46,8 @@ def test_what_prefbench_judges_wrote_is_read_with_its_ties_left_out(tmp_path):
         ("a.json", "{}", "no accuracies"),
         ("a.toml", "[accuracy]\nx = true\n", "not a number"),
         ("a.toml", "[accuracy]\nx = nan\n", "not a number"),
-        ("a.toml", "[accuracy]\nx = 70\n", r"lie in \[0, 1\)"),
+        ("a.toml", "[accuracy]\nx = 70\n", "lie between 0 and 1"),
+        ("a.toml", "[accuracy]\nx = 0\n", "lie between 0 and 1"),
         ("a.toml", "[accuracy]\nx = 1.0\n", "outvote"),
         ("a.json", '{"accuracy": [{"scorer": "x"}]}', "prefbench judges"),
         ("a.json", '{"accuracy": [], "data": {"source": "d"}}', "tied every pair"),

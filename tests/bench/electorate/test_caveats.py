@@ -121,7 +121,8 @@ def test_the_warning_says_what_the_vote_would_have_been_with_the_scorer():
 
     assert found["verdicts"][0]["outcome"] == "open"
     assert warning["text"] == (
-        "refl was trained against x: its vote does not count where refl takes part. 2 voters are left, an even number: "
+        "refl was trained against x: its vote does not count where refl takes part. 2 voters are left, worth about "
+        f"{both['majority']['effective_voters']:.1f} independent ones, an even number: "
         "an even split of the voters is a tie, and a tie counts half. With it: refl over base "
         f"{shown(both['with trained-against'])} instead of {shown(both['majority'])}, better and not open."
     )

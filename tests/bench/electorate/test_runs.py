@@ -147,7 +147,7 @@ def test_names_that_do_not_exist_are_refused_before_anything_is_written(suite: S
     [
         ('tie_rule = "coin"', "", "electorate.tie_rule"),
         ('tie_tolerance = {"toy:rde" = 1.0}', "", "Did you mean 'toy:red'"),
-        ('tie_tolerance = {"toy:red" = -1.0}', "", "greater than or equal to 0"),
+        ('tie_tolerance = {"toy:red" = -1.0}', "", "0 or more"),
         ('tie_tolerance = {"toy:red" = nan}', "", "finite"),
         ("", '[trained_against]\nblue = ["toy:rde"]', "Did you mean 'toy:red'"),
         ("", '[trained_against]\nblue = "toy:red"', "trained_against.blue"),

@@ -15,6 +15,7 @@ from prefbench.bench.baselines.provenance import Provenance
 from prefbench.bench.baselines.source import read_source
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.gate.comparable import check_comparable, common_samples, common_scores
+from prefbench.bench.gate.material import gather
 from prefbench.bench.scores_table import check_scores, write_scores
 
 
@@ -199,6 +200,32 @@ def test_a_run_is_comparable_with_its_own_stored_baseline_and_not_with_other_ste
     assert "pick has a fingerprint on one side only" in refusal(
         read_source(table).provenance("mine"), stored.provenance
     )
+
+
+def test_one_checkpoint_under_two_names_is_refused_by_its_fingerprint_or_its_pictures(tmp_path: Path) -> None:
+    """Though their scores differ: another machine, or a scorer with chance in it."""
+    frame = stored_runs.table({"base": {"pick": [[1], [2]]}, "mine": {"pick": [[2], [1]]}})
+    old = {"identity": {"sha256": "a"}, "pixels": "b"}
+    same_files = stored_runs.write_run(
+        tmp_path / "run", frame, checkpoints={"base": old, "mine": old | {"pixels": "c"}}
+    )
+    said = "the checkpoints mine and base are one: their files have one fingerprint"
+    with pytest.raises(UsageError, match=f"T{said[1:]}.*--allow identical"):
+        gather(same_files, "mine", "base")
+    assert gather(same_files, "mine", "base", allow=["identical"]).remarks == (f"Allowed: {said}.",)
+
+    # The wrong baseline: what was stored of this very checkpoint. With other settings it may be meant.
+    save_baseline(same_files, "v1", checkpoint="mine", folder=tmp_path / "b")
+    with pytest.raises(UsageError, match="and their pictures are the same, pixel for pixel"):
+        gather(same_files, "mine", "v1", folder=tmp_path / "b")
+    steps = stored_runs.write_run(
+        tmp_path / "steps", frame, checkpoints={"mine": old}, sampling=stored_runs.SAMPLING | {"steps": 9}
+    )
+    with pytest.raises(UsageError, match="mine and v1 have exactly the same score"):
+        gather(steps, "mine", "v1", folder=tmp_path / "b", allow=["sampling"])
+    write_scores(frame.assign(score=-frame["score"]), steps / "scores.parquet")
+    found = gather(steps, "mine", "v1", folder=tmp_path / "b", allow=["sampling"])
+    assert [remark.partition(":")[0] for remark in found.remarks] == ["Allowed"]
 
 
 @pytest.mark.parametrize("gone", ["results.json", "scores.parquet"])

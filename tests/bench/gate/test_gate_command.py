@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -41,7 +42,7 @@ def here(folder, *options, candidate="mine", baseline="base", source="scores.csv
     """The same in this process, for speed."""
     arguments = ["gate", str(folder / source), "--candidate", candidate, "--baseline", baseline]
     arguments += ["--out", str(folder / "out"), "--baselines", str(folder / "baselines"), *map(str, options)]
-    return CliRunner().invoke(app, arguments)
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "80"})
 
 
 def refusal(folder, *options, candidate="mine", baseline="base", source="scores.csv"):
@@ -66,17 +67,22 @@ def rules_file(folder, text):
 @pytest.mark.parametrize(
     ("counts", "code", "words"),
     [
-        ({"ties": 200}, 0, "PASS: mine keeps to the rule against base"),
+        ({"wins": 200}, 0, "PASS: mine keeps to the rule against base"),
         ({"losses": 40}, 1, "FAIL: mine breaks 1 of 1 rule against base"),
         ({"wins": 50, "losses": 50}, 3, "INCONCLUSIVE: mine against base is not decided"),
     ],
 )
 def test_the_exit_code_is_the_outcome_and_the_verdict_comes_first(tmp_path, counts, code, words):
+    """Real processes with these codes: test_ci.py."""
     save(tmp_path, table([outcomes(**counts)]))
-    found = gate(tmp_path)
-    assert found.returncode == code, found.stderr
+    found = here(tmp_path)
+    assert found.exit_code == code, found.output
     assert found.stdout.startswith(words)
-    assert max(map(len, found.stdout.splitlines())) <= 80
+    assert max(len(line) for line in found.stdout.splitlines() if "Written" not in line) <= 80
+    told = 'p: one-sided, of "the rule is broken"'
+    assert told + ('; of a failed one, of "the rule is kept".' if code == 1 else ".") in " ".join(
+        found.stdout.split()
+    )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == WRITTEN
     report = json.loads((tmp_path / "out" / "gate.json").read_text(encoding="utf-8"))
     assert report["exit_code"] == code
@@ -87,7 +93,7 @@ def test_the_exit_code_is_the_outcome_and_the_verdict_comes_first(tmp_path, coun
 
 
 def test_bad_input_is_exit_code_2_and_an_earlier_gate_stays(tmp_path):
-    save(tmp_path, table([outcomes(ties=200)]))
+    save(tmp_path, table([outcomes(wins=200)]))
     assert here(tmp_path).exit_code == 0
     before = (tmp_path / "out" / "gate.json").read_bytes()
     found = gate(tmp_path, candidate="mnie")
@@ -97,9 +103,33 @@ def test_bad_input_is_exit_code_2_and_an_earlier_gate_stays(tmp_path):
     assert (tmp_path / "out" / "gate.json").read_bytes() == before
 
 
+def test_an_interrupted_gate_says_that_nothing_was_decided_and_leaves_the_earlier_one(tmp_path):
+    """Ctrl-C while it waits for its rules, which come through a pipe that nobody writes to."""
+    save(tmp_path, table([outcomes(wins=200)]))
+    assert here(tmp_path).exit_code == 0
+    before = (tmp_path / "out" / "gate.json").read_bytes()
+    os.mkfifo(tmp_path / "pipe.toml")
+    arguments = ["gate", "scores.csv", "--candidate", "mine", "--baseline", "base", "--rules", "pipe.toml"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefbench.bench.cli", *arguments, "--out", "out"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # A shell that starts the tests in the background has told them, and so their children, to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with (tmp_path / "pipe.toml").open("w"):  # opens as soon as the gate reads
+        process.send_signal(signal.SIGINT)
+        error = " ".join(process.communicate(timeout=60)[1].split())
+    assert process.returncode == 130, error
+    assert "nothing was decided: out is as it was before" in error
+    assert "Traceback" not in error
+    assert (tmp_path / "out" / "gate.json").read_bytes() == before
+
+
 def test_a_bug_is_no_verdict(tmp_path):
     """An error that is nobody's input ends with 70 and not with 1, which would be "fail"."""
-    save(tmp_path, table([outcomes(ties=200)]))
+    save(tmp_path, table([outcomes(wins=200)]))
     code = (
         "import sys; from prefbench.bench.gate import gating; from prefbench.bench import cli\n"
         "def crash(*a, **k): raise RuntimeError('a bug')\n"
@@ -125,10 +155,12 @@ def test_a_bug_is_no_verdict(tmp_path):
         (("--margin", "nan"), {}, "--margin is nan"),
         (("--rules", "no.toml"), {}, "cannot be read"),
         (("--allow", "seed"), {}, "Did you mean 'seeds'?"),
+        (("--allow", "identcal"), {}, "Did you mean 'identical'?"),
+        (("--allow", "seeds"), {}, "--allow seeds is about a stored baseline, and base is a checkpoint of"),
     ],
 )
 def test_a_wrong_request_is_refused_in_one_paragraph(tmp_path, options, names, words):
-    save(tmp_path, table([outcomes(ties=50)]))
+    save(tmp_path, table([outcomes(wins=50)]))
     assert words in refusal(tmp_path, *options, **names)
 
 
@@ -142,20 +174,37 @@ NI = '[[rules]]\nkind = "non_inferiority"\nmargin = 0.03\n'
             '[[rules]]\nkind = "non_inferority"\nmargin = 0.1',
             ["unknown kind 'non_inferority'", "did you mean 'non_inferiority'"],
         ),
-        ("[[rules]]\nmargin = 0.1", ["rules.0.kind is missing", "slowdown"]),
+        ("[[rules]]\nmargin = 0.1", ["kind of rule 1 is missing", "slowdown"]),
         (
             '[[rules]]\nkind = "superiority"\nmargin = 0.1',
-            ["unknown key 'rules.0.margin'", "Known here: kind, scorer, slice"],
+            ["unknown key 'margin' of rule 1", "Known here: kind, scorer, slice"],
         ),
-        ('[[rules]]\nkind = "non_inferiority"', ["rules.0.margin is missing"]),
-        ('[[rules]]\nkind = "non_inferiority"\nmargin = 0.5', ["rules.0.margin", "less than 0.5"]),
-        ('[[rules]]\nkind = "non_inferiority"\nmargin = nan', ["rules.0.margin", "finite"]),
-        ('[[rules]]\nkind = "floor"\nscorer = "one"\nminimum = inf', ["rules.0.minimum", "finite"]),
-        ('[[rules]]\nkind = "tie_cap"\nmaximum = "0.1"', ["rules.0.maximum", "valid number"]),
+        ('[[rules]]\nkind = "non_inferiority"', ["margin of rule 1 is missing; add it"]),
+        (
+            '[[rules]]\nkind = "non_inferiority"\nmargin = 0.5',
+            ["margin of rule 1 must be below 0.5 (given: 0.5)"],
+        ),
+        ('[[rules]]\nkind = "non_inferiority"\nmargin = nan', ["margin of rule 1 must be a finite number"]),
+        (
+            '[[rules]]\nkind = "floor"\nscorer = "one"\nminimum = inf',
+            ["minimum of rule 1 must be a finite number"],
+        ),
+        (
+            NI + '[[rules]]\nkind = "tie_cap"\nmaximum = "0.1"',
+            ["gate.toml: maximum of rule 2 must be a number, without quotes (given: '0.1')"],
+        ),
+        (
+            '[[rules]]\nkind = "slice_loss"\nmargin = 0.1\nslices = "category"',
+            ["slices of rule 1 must be a list in"],
+        ),
+        ('[[rules]]\nkind = "slice_loss"\nmargin = 0.1\nslices = [3]', ["slice 1 of rule 1 must be text"]),
         (NI + NI, ["rule 2 (non_inferiority) is the same as rule 1"]),
-        ("alpha = 0.6\n" + NI, ["alpha", "0.5"]),
+        ("alpha = 0.6\n" + NI, ["alpha must be 0.5 or less (given: 0.6)"]),
         ("alpah = 0.1\n" + NI, ["unknown key 'alpah'", "did you mean 'alpha'"]),
-        ("rules = []", ["rules"]),
+        ("rules = []", ["no list of rules: its rules are []. Each rule begins with a line [[rules]]"]),
+        ("# nothing yet", ["gate.toml has no list of rules: it is empty"]),
+        ('[rules]\nkind = "superiority"', ["no list of rules", "in double brackets"]),
+        ('[[rule]]\nkind = "superiority"', ["no list of rules: it has 'rule'"]),
         ("[gate]\nalpha = 0.1\n", ["stand at the top"]),
         ("rules = [", ["not valid TOML"]),
         (NI + 'scorer = "oen"', ["rule 1 (non_inferiority)", "Did you mean 'one'?"]),
@@ -169,28 +218,31 @@ NI = '[[rules]]\nkind = "non_inferiority"\nmargin = 0.03\n'
     ],
 )
 def test_faulty_rules_are_refused_by_name(tmp_path, text, words):
-    save(tmp_path, table([outcomes(ties=50)], category=["Animals"] * 50))
+    save(tmp_path, table([outcomes(wins=50)], category=["Animals"] * 50))
     message = refusal(tmp_path, *rules_file(tmp_path, text))
     for part in words:
         assert part in message
 
 
 def test_a_margin_beside_written_rules_is_refused(tmp_path):
-    save(tmp_path, table([outcomes(ties=50)]))
+    save(tmp_path, table([outcomes(wins=50)]))
     assert "each with its own margin" in refusal(tmp_path, *rules_file(tmp_path, NI), "--margin", "0.1")
 
 
 def test_a_folder_with_something_else_is_not_replaced(tmp_path):
-    save(tmp_path, table([outcomes(ties=50)]))
+    save(tmp_path, table([outcomes(wins=50)]))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
     assert "thesis.tex" in refusal(tmp_path)
 
 
 def test_a_missing_score_is_refused_with_the_way_out(tmp_path):
-    save(tmp_path, table([outcomes(ties=50)]).iloc[:-1])
+    save(tmp_path, table([outcomes(wins=50)]).iloc[:-1])
     assert "1 of 100 scores are missing" in (message := refusal(tmp_path))
-    assert "a rule `failure_cap`" in message
+    assert "for all checkpoints with a rule `failure_cap`, which allows so many, or delete" in message
+    message = refusal(tmp_path, "--sequential")
+    assert "without --sequential and with a rule `failure_cap`" in message
+    assert "a gate by blocks has no such rule, so it leaves out none" in message
 
 
 def test_a_stored_baseline_is_held_against_and_differences_are_named(tmp_path):
@@ -245,7 +297,7 @@ COMMAND = (
 @pytest.mark.parametrize(("behind", "told"), [("| true", ""), ("> /dev/full", "The gate is written to out")])
 def test_the_exit_code_is_the_outcome_though_nobody_can_be_told(tmp_path, behind, told):
     """A closed pipe ends a process with 1 by rich's custom, and a full disk is bad input elsewhere: here 0 is the outcome."""
-    save(tmp_path, table([outcomes(ties=200)]))
+    save(tmp_path, table([outcomes(wins=200)]))
     done = subprocess.run(
         ["bash", "-c", f"{COMMAND} {behind}; exit ${{PIPESTATUS[0]}}"],
         cwd=tmp_path,
@@ -258,14 +310,14 @@ def test_the_exit_code_is_the_outcome_though_nobody_can_be_told(tmp_path, behind
 
 
 def test_a_folder_that_only_looks_like_a_gate_s_is_left_alone(tmp_path):
-    save(tmp_path, table([outcomes(ties=200)]))
+    save(tmp_path, table([outcomes(wins=200)]))
     (tmp_path / "out/pictures").mkdir(parents=True)
     (tmp_path / "out/pictures/holiday.jpg").write_bytes(b"mine")
     assert "did not write (pictures)" in refusal(tmp_path)
 
 
 def test_a_link_to_a_folder_is_followed_and_the_current_folder_is_refused(tmp_path, monkeypatch):
-    save(tmp_path, table([outcomes(ties=200)]))
+    save(tmp_path, table([outcomes(wins=200)]))
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out").symlink_to("elsewhere")
     for _ in range(2):
@@ -278,7 +330,7 @@ def test_a_link_to_a_folder_is_followed_and_the_current_folder_is_refused(tmp_pa
 
 
 def test_a_comparison_that_lost_its_results_is_not_taken_for_a_bare_table(tmp_path):
-    save(tmp_path, table([outcomes(ties=200)] * 3, scorers=("one", "two", "three")))
+    save(tmp_path, table([outcomes(wins=200)] * 3, scorers=("one", "two", "three")))
     arguments = ["compare", str(tmp_path / "scores.csv"), "--a", "mine", "--b", "base", "--held-out", "three"]
     assert CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "run")]).exit_code == 0
     assert here(tmp_path, source="run").exit_code == 0

@@ -8,14 +8,16 @@ import pytest
 from gate_tables import outcomes, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
-from prefbench.bench.commands.baseline import FOLDER
+from prefbench.bench.baselines import DEFAULT_FOLDER
 from prefbench.bench.comparison import compare_scores
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.gate.claims import Claim
 from prefbench.bench.gate.evaluation import decide
 from prefbench.bench.gate.evidence import FEWEST, weigh
 from prefbench.bench.gate.gating import gate_release
+from prefbench.bench.gate.needed import needed_for_win_rate
 from prefbench.bench.importers.imagereward_benchmark import read_results
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.win_rate import tally
@@ -31,7 +33,12 @@ def gate(tmp_path):
             (tmp_path / "gate.toml").write_text(rules, encoding="utf-8")
             options["rules"] = tmp_path / "gate.toml"
         return gate_release(
-            tmp_path / "scores.csv", "mine", "base", tmp_path / "out", folder=tmp_path / FOLDER, **options
+            tmp_path / "scores.csv",
+            "mine",
+            "base",
+            tmp_path / "out",
+            folder=tmp_path / DEFAULT_FOLDER,
+            **options,
         )
 
     return run
@@ -45,12 +52,31 @@ def rule(kind, **fields):
 
 def test_two_hundred_ties_pass_the_default_margin(gate):
     """Exact bound: u = 1 - .025^(1/200) = .0183 of the prompts may differ, .5 (1 - u) = .4909 > .47."""
-    report = gate(table([outcomes(ties=200)]))
+    report = gate(table([outcomes(ties=200)]), allow=["identical"])
     assert (report["outcome"], report["exit_code"], report["rules_from"]) == ("pass", 0, "default")
+    assert report["remarks"][0].startswith(
+        "Allowed: the checkpoints mine and base have exactly the same score on all 200"
+    )
     (entry,) = report["rules"]
     assert entry["name"] == "non_inferiority majority margin 0.03"
     assert entry["interval"] == pytest.approx([0.49086, 0.50914], abs=1e-5)
     assert entry["interval_method"] == "exact"
+
+
+def test_two_that_no_voter_tells_apart_are_refused(gate):
+    """One checkpoint under two names, or voters that give every picture the same: a pass would say nothing."""
+    with pytest.raises(UsageError, match=r"same score on all 30 .*by every voter \(one\).*--allow identical"):
+        gate(table([outcomes(ties=30)]))
+
+
+def test_one_voter_of_constant_scores_ties_and_leaves_it_to_the_others(gate):
+    """60 ties by "flat": exact limits 50 % -+ 3 points. Its own rule passes at 5 points and fails a cap on ties."""
+    frame = table([outcomes(wins=60), outcomes(ties=60)], scorers=("one", "flat"))
+    rules = [rule("superiority"), rule("non_inferiority", scorer="flat", margin=0.05)]
+    report = gate(frame, "\n".join([*rules, rule("tie_cap", scorer="flat", maximum=0.5)]))
+    assert [entry["outcome"] for entry in report["rules"]] == ["pass", "pass", "fail"]
+    assert report["rules"][1]["interval"] == pytest.approx([0.4702, 0.5298], abs=1e-4)
+    assert any("flat ties on 100 % of pairs" in warning["text"] for warning in report["warnings"])
 
 
 def test_forty_losses_fail_and_say_so(gate):
@@ -59,7 +85,7 @@ def test_forty_losses_fail_and_say_so(gate):
     assert (report["outcome"], report["exit_code"]) == ("fail", 1)
     (entry,) = report["rules"]
     assert entry["interval"] == pytest.approx([0.0, 0.0881], abs=1e-4)
-    assert entry["p_value_fail"] == pytest.approx(max(0.53**40, 1 / 10_001), rel=1e-6)
+    assert entry["p_value_fail"] == pytest.approx(0.53**40, rel=1e-6)
     assert report["sentence"].startswith(
         "mine breaks 1 of 1 rule against base (non_inferiority majority margin 0.03: 0.0 % ["
     )
@@ -74,6 +100,40 @@ def test_an_open_claim_says_how_many_prompts_and_seeds_would_decide(gate):
     assert needed["text"].startswith(
         "If the true win rate is the 45.0 % seen, about 4,906 prompts in all decide it with power 80 %: 4,806 more; no number"
     )
+
+
+def test_prompts_needed_after_near_unanimity_allow_for_those_that_will_differ(gate):
+    """2 of 20 prompts are won, the rest tie: at that rate 5 or more of N differ, and bootstrap limits take over, with probability
+    80 % from N = 66 on; none differs, and the exact bound .5 (1 - .05) decides too, with .9^N. Seeds add no prompt.
+    """
+    needed = gate(table([outcomes(wins=2, ties=18)]))["rules"][0]["needed"]
+    decided = [binom.sf(4, n, 0.1) + binom.pmf(0, n, 0.1) for n in (65, 66)]
+    assert decided[0] < 0.8 <= decided[1]
+    assert (needed["prompts"], needed["seeds"]) == (66, None)
+    assert "no number of seeds of these 20 prompts would" in needed["text"]
+    unanimous = gate(table([outcomes(wins=4)]))["rules"][0]["needed"]
+    assert (unanimous["prompts"], unanimous["seeds"]) == (7, None), (
+        "limits of 4 prompts stay, whatever their seeds"
+    )
+    share = gate(table([outcomes(wins=20)]), rule("tie_cap", maximum=0.1))["rules"][0]["needed"]
+    assert share["prompts"] == 36, "1 - .025^(1/36) = .0974 is the first bound below 10 %"
+
+
+def test_the_clearer_a_slice_the_fewer_prompts_it_needs():
+    """20 prompts with every number of wins and ties, margin 3 points: further from 47 % never needs more, above and below."""
+    for ties in (0, 10, 16, 18):
+        found = []
+        for wins in range(21 - ties):
+            values = np.repeat([1.0, 0.5, 0.0], [wins, ties, 20 - ties - wins])
+            (evidence,) = weigh(
+                values[:, None], np.arange(20), bounded=True, resamples=1000, rng=np.random.default_rng(0)
+            )
+            needed = needed_for_win_rate(evidence, values, np.arange(20.0), 0.47, 0.05)
+            assert needed.seeds is None, "fewer than 30 prompts decide nothing, whatever their seeds"
+            found.append((evidence.estimate > 0.47, needed.prompts))
+        below, above = ([prompts for side, prompts in found if side is where] for where in (False, True))
+        assert below == sorted(below)
+        assert above == sorted(above, reverse=True)
 
 
 def test_seeds_help_where_prompts_agree_little(gate):

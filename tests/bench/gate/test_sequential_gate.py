@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from prefbench.bench.cli import app
 from prefbench.bench.exceptions import PrefbenchError
 from prefbench.bench.gate.sequential_gating import gate_by_blocks, replay_gate
+from prefbench.bench.run import run_suite
 from prefbench.bench.scores_table import write_scores
 from prefbench.bench.suite import load_suite
 
@@ -127,10 +128,12 @@ def test_drawing_prints_a_line_a_block_leaves_files_in_the_run_folder_and_goes_o
     assert again.stdout == found.stdout
 
 
-def test_what_is_lost_is_shown_with_thumbnails(
+def test_what_is_lost_is_shown_with_thumbnails_of_the_pictures_that_bench_draws(
     suite_file: Path, tiny_pipeline: Path, other_pipeline: Path, tmp_path: Path, toy_plugin: Path
 ) -> None:
-    """Five prompts of two tiny networks: no decision, and some pairs are lost by one of them."""
+    """Five prompts of two tiny networks: no decision, and some pairs are lost by one of them. Blocks of 2 prompts put other
+    neighbours into a batch than a whole run does, and the pixels are the same.
+    """
     suite, lost = load_suite(str(suite_file)), 0
     specs = {"base": str(tiny_pipeline), "mine": str(other_pipeline)}
     for candidate, baseline in (("mine", "base"), ("base", "mine")):
@@ -142,6 +145,13 @@ def test_what_is_lost_is_shown_with_thumbnails(
             assert all((out / path).stat().st_size > 100 for path in each["pictures"].values())
             assert set(each["pictures"]) == {"candidate", "baseline"}
     assert lost > 0
+    run_suite(suite, specs, tmp_path / "bench", device="cpu", resamples=1000)
+    blocks, whole = (
+        {p.name: p.read_bytes() for p in (tmp_path / name / "images").rglob("*.png")}
+        for name in ("mine", "bench")
+    )
+    assert blocks == whole
+    assert len(whole) == 20
 
 
 @pytest.mark.parametrize(
@@ -154,8 +164,10 @@ def test_what_is_lost_is_shown_with_thumbnails(
         (["miniature", "--checkpoint", "base=miniature"], "add --sequential"),
         (
             ["miniature", "--sequential", "--checkpoint", "base=miniature", "--allow", "seeds"],
-            "--allow is about",
+            "--allow seeds is about",
         ),
+        (["scores.csv", "--sequential", "--checkpoint", "base=miniature"], "scores.csv is no suite"),
+        ([".", "--sequential", "--checkpoint", "base=miniature"], "Leave --checkpoint out"),
         (["scores.csv", "--sequential", "--block", "0"], "--block is 0"),
         (["scores.csv", "--sequential", "--rules", "floor.toml"], "(floor) cannot be decided block by block"),
     ],

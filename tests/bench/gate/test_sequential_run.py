@@ -16,6 +16,7 @@ from prefbench.bench.exceptions import LedgerError, UsageError
 from prefbench.bench.gate.prompt_order import keyed_order
 from prefbench.bench.gate.rules import GateRules
 from prefbench.bench.gate.sequential import Settings, sequential_claims
+from prefbench.bench.gate.sequential_gating import gate_by_blocks
 from prefbench.bench.gate.sequential_run import Drawn, gate_suite, plan_gate
 from prefbench.bench.gate.sequential_scores import replay
 from prefbench.bench.paired_samples import arrange, cast_ballots
@@ -206,51 +207,53 @@ from prefbench.bench.gate.rules import GateRules
 from prefbench.bench.gate.sequential import Settings, sequential_claims
 from prefbench.bench.gate.sequential_run import gate_suite
 from prefbench.bench.suite import load_suite
-suite, base, mine, out = sys.argv[1:]
+suite, out = sys.argv[1:]
 loaded = load_suite(suite)
 claims = sequential_claims(GateRules.model_validate({"rules": [{"kind": "superiority"}]}), loaded.electorate.scorers)
-gate_suite(loaded, {"base": base, "mine": mine}, Path(out), "mine", "base", Settings(claims, block=5), device="cpu",
-    batch_size=2)
+specs = {"base": "plain:gray", "mine": "plain:white"}
+gate_suite(loaded, specs, Path(out), "mine", "base", Settings(claims, block=4), device="cpu")
 """
 
 
 def test_killed_and_started_again_it_sees_the_same_images_in_the_same_order_and_decides_the_same(
-    suite_file: Path, tiny_pipeline: Path, other_pipeline: Path, tmp_path: Path, toy_plugin: Path
+    suite_file: Path, tmp_path: Path, toy_plugin: Path
 ) -> None:
-    """12 prompts in blocks of 5, killed with SIGKILL within the second block. Then pixels are those of `bench`, which draws
-    all in other batches, and every look is that of a replay on its scores.
+    """12 prompts in blocks of 4, killed with SIGKILL within the second block, while the slow scorer looks at it. Then what was
+    drawn stays as it was, and every look is that of a replay on the scores of `bench`.
     """
     (tmp_path / "prompts.csv").write_text("\n".join(["prompt", *TEXTS[:12]]) + "\n")
-    suite_file.write_text(suite_file.read_text().replace("seeds = [0, 1]", "seeds = [7]"))
-    suite, specs = load_suite(str(suite_file)), {"base": str(tiny_pipeline), "mine": str(other_pipeline)}
+    text = suite_file.read_text().replace("seeds = [0, 1]", "seeds = [7]").replace("toy:blue", "toy:slow")
+    suite = load_suite(_write(suite_file, text))
     killed, bench = tmp_path / "killed", tmp_path / "bench"
-    arguments = [str(suite_file), *specs.values(), str(killed)]
     environment = os.environ | {"PYTHONPATH": str(toy_plugin)}
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", CODE, *arguments], env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", CODE, str(suite_file), str(killed)], env=environment
+    )
     try:
         deadline = time.monotonic() + 120
-        while _count(killed) < 12:
+        while _count(killed) < 10:
             assert process.poll() is None, "the gate ended before its second block"
             assert time.monotonic() < deadline, "no second block in 120 s"
             time.sleep(0.005)
     finally:
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    assert 12 <= _count(killed) < 24
+    assert 10 <= _count(killed) <= 16
+    drawn = {path: path.stat().st_mtime_ns for path in killed.rglob("*.png")}
 
-    resumed = gate(suite, specs, killed, settings(block=5), batch_size=2)
-    run_suite(suite, specs, bench, device="cpu", batch_size=2, resamples=1000)
+    resumed = gate(suite, WHITE, killed)
+    run_suite(suite, WHITE, bench, device="cpu", resamples=1000)
     scores = read_scores(bench / "scores.parquet")
-    voters, held_out = suite.electorate.voters, suite.electorate.held_out
-    samples = arrange(scores, ["base", "mine"], voters, held_out)
-    replayed, use = replay(samples, cast_ballots(samples, [("mine", "base")]), settings(block=5))
+    samples = arrange(scores, ["base", "mine"], suite.electorate.voters, suite.electorate.held_out)
+    replayed, use = replay(samples, cast_ballots(samples, [("mine", "base")]), settings())
     assert resumed.gate.course == replayed.course
     assert resumed.use == use
+    assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
     pictures = [{p.name: p.read_bytes() for p in out.rglob("*.png")} for out in (killed, bench)]
     assert pictures[0].items() <= pictures[1].items()
     assert len(pictures[0]) == use.images
     with Ledger(killed, read_only=True) as ledger:
-        assert json.loads(ledger.meta("sequential_gate") or "")["block"] == 5
+        assert json.loads(ledger.meta("sequential_gate") or "")["block"] == 4
 
 
 def _count(out: Path) -> int:
@@ -258,3 +261,25 @@ def _count(out: Path) -> int:
         return int(rows(out, "SELECT count(*) FROM images")[0][0])
     except sqlite3.OperationalError:
         return 0  # not there yet
+
+
+def test_one_checkpoint_under_two_names_is_refused_before_anything_is_drawn(
+    suite: Suite, tmp_path: Path
+) -> None:
+    twice, out = {"base": "plain:gray", "mine": "plain:gray"}, tmp_path / "gate"
+    for call in (gate_suite, plan_gate):
+        with pytest.raises(UsageError, match="The checkpoints mine and base are one"):
+            call(suite, twice, out, "mine", "base", settings(), device="cpu")
+    assert not out.exists()
+    assert gate(suite, twice, out, allow=["identical"]).gate.outcome == "inconclusive"
+
+
+def test_two_specs_of_the_same_pictures_are_no_pass(suite: Suite, tmp_path: Path) -> None:
+    """At a margin of 40 points 24 ties pass, and say nothing."""
+    equal = {"base": "plain:gray", "mine": "plain:#808080"}
+    options = {"margin": 0.4, "block": 12, "device": "cpu"}
+    with pytest.raises(UsageError, match="exactly the same score on all .*--allow identical"):
+        gate_by_blocks(suite, equal, tmp_path / "gate", "mine", "base", **options)
+    assert not (tmp_path / "gate" / "gate.json").exists()
+    report = gate_by_blocks(suite, equal, tmp_path / "gate", "mine", "base", allow=["identical"], **options)
+    assert (report["outcome"], report["allowed"]) == ("pass", ["identical"])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from prefbench.bench.cli import app
 from prefbench.bench.exceptions import PrefbenchError
-from prefbench.bench.people.votes_table import VOTES
+from prefbench.bench.people.columns import COLUMNS
 from prefbench.bench.scores_table import read_scores
 
 VOTES_CSV = """prompt_id,prompt,checkpoint_a,checkpoint_b,annotator,choice,note
@@ -113,7 +113,7 @@ def test_what_people_say_of_one_another_by_hand(folder: Path) -> None:
     assert not (out / "scores.parquet").exists()
     assert "Columns not read: note." in ran.output
     votes = pd.read_parquet(out / "votes.parquet")
-    assert list(votes.columns) == list(VOTES)
+    assert list(votes.columns) == list(COLUMNS)
     assert votes["choice"].tolist() == ["a", "b", "b", "tie", "b", "a", "b", "a"]
     lines = pd.read_csv(out / "annotators.csv")
     assert lines["name"].tolist() == ["anna", "ben", "cleo"]
@@ -153,7 +153,7 @@ def test_of_three_checkpoints_one_comparison_is_asked_for(folder: Path) -> None:
 def test_flagged_annotators_are_left_out_only_on_request(folder: Path) -> None:
     kinds = ["careful"] * 9 + ["first"]
     given = judgements(np.random.default_rng(3), kinds, pairs=200, a_pair=3)
-    given.table[list(VOTES)].to_csv(folder / "crowd.csv", index=False)
+    given.table[list(COLUMNS)].to_csv(folder / "crowd.csv", index=False)
     kept = run("import-votes", folder / "crowd.csv", "--out", folder / "kept")
     assert "1 annotator flagged (first 9), whose judgements count all the same" in " ".join(
         kept.output.split()

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from prefbench.bench.exceptions import DataError
-from prefbench.bench.people.columns import ALIASES, CHOICES
-from prefbench.bench.people.votes_table import VOTES, read_votes
+from prefbench.bench.people.columns import ALIASES, CHOICES, COLUMNS
+from prefbench.bench.people.votes_table import read_votes
 
 PLAIN = """prompt_id,prompt,seed,checkpoint_a,checkpoint_b,annotator,choice
 p1,a red cube,0,mine,base,anna,a
@@ -37,7 +37,7 @@ def test_a_choice_is_a_side_a_tie_or_the_checkpoint(tmp_path: Path) -> None:
 
 def test_what_is_written_as_parquet_is_read_back(tmp_path: Path) -> None:
     first = read_votes(written(tmp_path, PLAIN))
-    first.table[list(VOTES)].to_parquet(tmp_path / "votes.parquet")
+    first.table[list(COLUMNS)].to_parquet(tmp_path / "votes.parquet")
     assert read_votes(tmp_path / "votes.parquet").table.equals(first.table)
 
 

@@ -126,6 +126,25 @@ def test_tolerances_are_those_of_changes_that_are_known(
     assert all(len(line) <= 80 for line in shown.splitlines() if "Tolerances:" not in line)
 
 
+def test_a_picture_that_is_there_twice_counts_once(manifest: Callable[..., Path], tmp_path: Path) -> None:
+    """Row 3 names the file of row 1 again, and row 2 is another file, under another prompt, with the pixels of row 6."""
+    path = manifest()
+    Image.open(tmp_path / "g00003.png").save(tmp_path / "g99999.bmp")
+    header, *rows = path.read_text().splitlines(keepends=True)
+    again = [rows[0], "g99999.bmp,another prompt\n", *rows]
+    path.write_text("".join([header, *again]))
+    shown = noise(path, "--scorer", "size", "--out", tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "noise.json").read_text())
+    assert (found["images"], found["repeated"], found["prompts"]) == (IMAGES, 2, 13)
+    assert found["scorers"]["size"]["votes"]["pairs"] == IMAGES // 2 - 1, (
+        "one lost its partner to another prompt"
+    )
+    assert "Left out: 2 rows of the manifest with the pixels of an earlier row." in " ".join(shown.split())
+    path.write_text("".join([header, *rows[:19], *rows[:5]]))
+    with pytest.raises(DataError, match="has 19 different images"):
+        noise(path, "--scorer", "size", "--out", tmp_path / "other")
+
+
 def test_scores_are_kept_as_a_scores_table_of_encodings(
     manifest: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -157,7 +176,8 @@ def test_a_lossless_copy_has_the_same_pixels_and_exactly_the_same_scores(
 def test_copies_are_what_they_are_called(manifest: Callable[..., Path], tmp_path: Path) -> None:
     given = read_manifest(manifest())
     (tmp_path / "copies").mkdir()
-    paths, psnr = write_copies(given, tmp_path / "copies", silent)
+    copies = write_copies(given, tmp_path / "copies", silent)
+    paths, psnr = copies.paths, copies.psnr
     formats = {name: Image.open(files[0]).format for name, files in paths.items()}
     assert formats == {"png": "PNG", "jpeg 95": "JPEG", "webp 95": "WEBP"}
     for encoding in ENCODINGS:
@@ -245,7 +265,7 @@ def test_bad_options_are_refused(
 def test_too_few_images_are_refused_before_any_is_copied(
     manifest: Callable[..., Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="has 19 images"):
+    with pytest.raises(DataError, match="has 19 different images"):
         noise(manifest(19), "--scorer", "size", "--out", tmp_path / "out")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import kendalltau
 
-from prefbench.bench.tally.agreement import kendall_tau, krippendorff_alpha
+from prefbench.bench.tally.agreement import kendall_tau, krippendorff_alpha, krippendorff_interval
 
 BALLOTS = hnp.arrays(np.int8, st.tuples(st.integers(2, 5), st.integers(2, 20)), elements=st.integers(-1, 1))
 DIFFERENCES = hnp.arrays(np.float64, st.tuples(st.just(3), st.integers(2, 40)), elements=st.integers(-4, 4))
@@ -102,3 +102,36 @@ def test_tau_is_scipys_at_lengths_beside_a_power_of_two(pairs):
 def test_what_are_not_differences_is_refused(bad):
     with pytest.raises(ValueError, match="Differences must be finite"):
         kendall_tau(bad)
+
+
+def test_the_interval_draws_whole_prompts_with_all_their_comparisons_and_missing_votes():
+    """Against alpha itself, computed anew for each resample from the prompts that it drew."""
+    rng = np.random.default_rng(4)
+    samples = 40
+    prompts = np.tile(np.repeat(np.arange(15), 3)[:samples], 2)
+    comparison = np.repeat([0, 1], samples)
+    leaning = np.array([0.2, 0.5, 0.3])
+    truth = rng.choice([-1.0, 0.0, 1.0], size=2 * samples, p=leaning)
+    ballots = np.where(
+        rng.random((3, 2 * samples)) < 0.6, truth, rng.choice([-1.0, 0.0, 1.0], (3, 2 * samples))
+    )
+    ballots[rng.random(ballots.shape) < 0.1] = np.nan
+    n = len(np.unique(prompts))
+    found = krippendorff_interval(ballots, prompts, comparison, resamples=300, rng=np.random.default_rng(1))
+    alphas = []
+    for drawn in np.random.default_rng(1).integers(0, n, size=(300, n), dtype=np.int32):
+        rows = np.concatenate([np.flatnonzero(prompts == prompt) for prompt in drawn])
+        alphas.append(krippendorff_alpha(ballots[:, rows], comparison[rows]))
+    assert found == pytest.approx(tuple(np.quantile(alphas, [0.025, 0.975])), abs=1e-9)
+    assert found[0] < krippendorff_alpha(ballots, comparison) < found[1]
+
+
+@pytest.mark.parametrize(
+    "ballots",
+    [[[1, 1, 1, 1]] * 2, [[1, 0, -1, 1]] * 3, [[1, 0, -1, 1]], [[1, 1, 1, 1], [1, 1, 1, -1]]],
+    ids=["one outcome", "copies", "one voter", "most resamples undefined"],
+)
+def test_alpha_has_no_interval_where_resamples_tell_none(ballots):
+    rng = np.random.default_rng(0)
+    assert krippendorff_interval(ballots, list("pqrs"), resamples=200, rng=rng) is None
+    assert krippendorff_interval(ballots, list("pppp"), resamples=200, rng=rng) is None, "one prompt"
