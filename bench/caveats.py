@@ -5,8 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefbench.bench.agreement_block import family_sentences
-from prefbench.bench.electorate.caveats import reward_hacking, trained_against, weightless_voters
+from prefbench.bench.electorate.caveats import (
+    mean_against_wins,
+    reward_hacking,
+    trained_against,
+    weightless_voters,
+)
 from prefbench.bench.electorate.warning_text import Found, by_pair, pairs_text, percent, warning
+from prefbench.bench.gate.evidence import FEWEST
 from prefbench.bench.tally.unanimity import RARE
 from prefbench.bench.training_groups import training_groups
 from prefbench.bench.verdict import MAJORITY, interval_text, outcome
@@ -33,9 +39,11 @@ def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         reward_hacking,
         _head_to_head,
         _cycles,
+        mean_against_wins,
         _same_pictures,
         trained_against,
         _left_out,
+        _planned_without_pair,
         _one_training_seed,
         _few_prompts,
         _electorate,
@@ -115,6 +123,22 @@ def _left_out(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
         )
 
 
+def _planned_without_pair(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
+    """A planned comparison of which the tie rule leaves no pair."""
+    baseline = next(iter(results["checkpoints"]))
+    there = {(e["a"], e["b"], e["slice"]) for e in results["comparisons"] if e["scorer"] == MAJORITY}
+    for name in results["suite"].get("planned_slices", ()):
+        pairs = by_pair(whole, MAJORITY).items()
+        missing = [entry for pair, entry in pairs if baseline in pair and (*pair, name) not in there]
+        if missing:
+            yield warning(
+                "planned_slice_without_pair",
+                f"The planned slice {name} has no pair that the tie rule counts ({pairs_text(missing)}): on all of it the voters "
+                "split evenly, or all tie. So there is no number for it; among the planned comparisons it counts with p = 1.",
+                list(dict.fromkeys(who for entry in missing for who in (entry["a"], entry["b"]))),
+            )
+
+
 def _one_training_seed(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
     """A method that stands for itself with one training run: the verdict is about the checkpoint."""
     methods = results.get("methods")
@@ -147,9 +171,19 @@ def _few_prompts(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fou
             "few_prompts",
             f"{count(n, 'distinct prompt')}: a win rate near 50 % is known to about "
             f"±{min(half, 50):.0f} points (one pair a prompt, no ties). More seeds of the same prompts do "
-            "not make up for prompts.",
+            f"not make up for prompts.{_too_narrow(n, whole)}",
             [],
         )
+
+
+def _too_narrow(prompts: int, whole: list[dict[str, Any]]) -> str:
+    """What percentile intervals of very few prompts are worth; empty where there is none."""
+    if prompts >= FEWEST or not any(entry["ci_method"] == "bootstrap" for entry in whole):
+        return ""
+    return (
+        f" Bootstrap intervals of fewer than {FEWEST} prompts are too narrow besides: of equal checkpoints on 8 to 20 prompts "
+        "with four seeds, 6.5 to 7.8 % were called better or worse in a simulation, and not 5 %."
+    )
 
 
 def _electorate(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:

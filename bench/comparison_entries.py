@@ -3,8 +3,8 @@
 **Planned** is what was named before the numbers were seen: the vote on all prompts against the baseline always, and the vote
 against the baseline on the slices of `planned_slices`. All else is exploration: single scorers, other slices, head to head.
 `p_adjusted` is `p_value` (the sign test) adjusted within its family: Holm over the planned, Benjamini-Hochberg over
-the rest. A scorer is not planned even on all prompts: the verdict goes by the vote, and K scorers beside it are K more
-chances to find something.
+the rest. A planned slice in which the tie rule leaves the vote no pair has no entry, and Holm counts it with p = 1. A scorer
+is not planned even on all prompts: the verdict goes by the vote, and K scorers beside it are K more chances to find something.
 """
 
 import os
@@ -98,18 +98,26 @@ def comparison_entries(
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=workers) as pool:
         found = list(pool.map(of_slice, slices))
     entries = [entry for of_one, _ in found for entry in of_one]
-    _adjust(entries, samples.checkpoints[0], {"all", *planned_slices})
+    baseline = samples.checkpoints[0]
+    _adjust(entries, baseline, {"all", *planned_slices}, sum(baseline in pair for pair in ballots.pairs))
     return entries, found[0][1]
 
 
-def _adjust(entries: list[dict[str, Any]], baseline: str, slices: Collection[str]) -> None:
-    """Say which comparisons were planned, and adjust the p-values of these and of the others."""
+def _adjust(
+    entries: list[dict[str, Any]], baseline: str, slices: Collection[str], against_baseline: int
+) -> None:
+    """Say which comparisons were planned, and adjust the p-values of these and of the others.
+
+    A planned one without a pair (`against_baseline` in each slice were planned) has p = 1 in its family.
+    """
     for entry in entries:
         against = baseline in (entry["a"], entry["b"])
         entry["planned"] = entry["scorer"] == MAJORITY and entry["slice"] in slices and against
     for planned, adjusted in ((True, holm), (False, benjamini_hochberg)):
         family = [entry for entry in entries if entry["planned"] == planned]
-        for entry, p in zip(family, adjusted([entry["p_value"] for entry in family]), strict=True):
+        without_pair = len(slices) * against_baseline - len(family) if planned else 0
+        p_values = adjusted([entry["p_value"] for entry in family] + [1.0] * without_pair)
+        for entry, p in zip(family, p_values[: len(family)], strict=True):
             entry["p_adjusted"] = float(p)
 
 
@@ -129,6 +137,7 @@ def _compare(
     votes = [Outcome(o.signs[rows], o.counted[rows]) for o in (*ballots.outcomes, *variants)]
     of_scorers = [column for cast in ballots.cast for column in cast[:, rows]]
     gaps = [samples.scores[place[a]][rows] - samples.scores[place[b]][rows] for a, b in ballots.pairs]
+    largest = np.stack([np.abs(scores[rows]).max(axis=0) for scores in samples.scores])
     rates, differences = tally(
         np.stack([*(vote.signs for vote in votes), *of_scorers], axis=1),
         np.concatenate(gaps, axis=1),
@@ -136,6 +145,7 @@ def _compare(
         resamples=resamples,
         rng=stream(seed, name),
         interval=interval,
+        scale=np.concatenate([largest[[place[a], place[b]]].max(axis=0) for a, b in ballots.pairs]),
     )
     of_votes = [
         # What its tie rule leaves out is in no resample either.

@@ -31,6 +31,9 @@ def definitions_block(
 ) -> list[dict[str, Any]]:
     """Every comparison by every definition, by the vote where it has one and by each scorer, on all prompts.
 
+    Where single images of one seed are compared, tie tolerances hold for scorers as for the vote; medians, means and best
+    images tie where they are equal.
+
     Args:
         samples: the scores.
         ballots: what every scorer votes.
@@ -49,12 +52,13 @@ def definitions_block(
         for definition in DEFINITIONS:
             who = (MAJORITY, *samples.scorers) if definition in OF_VOTES else samples.scorers
             for scorer in who:
+                kept, theirs = np.ones(len(about), dtype=bool), np.zeros(len(about))
                 if scorer == MAJORITY:
-                    kept = ballots.counted[i]
-                    ours, theirs = ballots.vote[i], np.zeros(len(about))
+                    kept, ours = ballots.counted[i], ballots.vote[i]
+                elif definition in OF_VOTES:
+                    ours = ballots.cast[i, samples.scorers.index(scorer)]
                 else:
-                    kept, k = np.ones(len(about), dtype=bool), samples.scorers.index(scorer)
-                    sign = -1.0 if scorer in lower else 1.0
+                    k, sign = samples.scorers.index(scorer), -1.0 if scorer in lower else 1.0
                     ours, theirs = (sign * samples.scores[place[name], :, k] for name in (a, b))
                 share = published_share(definition, ours[kept], theirs[kept], numbers[kept], seeds[kept])
                 found.append(_entry(definition, a, b, scorer, share, counts[np.unique(numbers[kept])]))

@@ -6,24 +6,21 @@ an error of their own, told by a bootstrap over its prompts.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from prefbench.bench.baselines.source import SCORES, ScoreSource, read_source
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.paired_samples import Ballots, PairedSamples, arrange, ballots_of, cast_ballots
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import stream
-from prefbench.bench.results_file import read_results
-from prefbench.bench.scores_table import check_complete, read_scores
+from prefbench.bench.scores_table import check_complete
 from prefbench.bench.tally.agreement import vote_correlation
 from prefbench.bench.tally.seed_correlation import SeedCorrelation, seed_correlation
 
 __all__ = ["FEWEST_FOR_ERROR", "UNFAVOURABLE", "Pilot", "read_pilot"]
-
-RESULTS, SCORES = "results.json", "scores.parquet"
 
 FEWEST_FOR_ERROR = 10
 """Under so many prompts a bootstrap over them does not tell how far off the numbers are. Ours."""
@@ -70,8 +67,8 @@ def read_pilot(path: Path, a: str = "", b: str = "") -> Pilot:
     """Measure a pilot.
 
     Args:
-        path: the folder of `bench` or `compare`, its results.json or scores.parquet: its electorate votes. Or a scores
-            table made elsewhere: all its scorers vote, higher is better.
+        path: the folder of `bench` or `compare`, its results.json or scores.parquet: its electorate votes. Or the folder of
+            `score`, or a scores table made elsewhere (higher is better): all its scorers vote.
         a: checkpoint whose win rate is meant; empty where the pilot has two checkpoints.
         b: its baseline; likewise.
 
@@ -79,13 +76,11 @@ def read_pilot(path: Path, a: str = "", b: str = "") -> Pilot:
         DataError: a file that is missing or can not be used, scores that are missing, or fewer than two prompts with a vote.
         UsageError: an unknown checkpoint, or more than two and none named.
     """
-    table, results = _files(path)
-    frame = read_scores(table)
-    known = list(dict.fromkeys(frame["checkpoint"]) if results is None else results["checkpoints"])
-    a, b = _pair(a, b, known, path)
-    frame = frame[frame["checkpoint"].isin([a, b])].reset_index(drop=True)
-    _check_complete(frame, table)
-    samples, ballots = _cast(frame, results, a, b)
+    source = read_source(path)
+    a, b = _pair(a, b, source.checkpoints, path)
+    frame = source.scores[source.scores["checkpoint"].isin([a, b])].reset_index(drop=True)
+    _check_complete(frame, source.path / SCORES if source.path.is_dir() else source.path)
+    samples, ballots = _cast(frame, source, a, b)
     kept, cast = ballots.counted[0], ballots.cast[0][ballots.electorates[0]]
     texts = pd.factorize(samples.about["prompt"])[0]
     prompts = len(np.unique(texts[kept]))
@@ -167,20 +162,6 @@ def _unfavourable(pilot: Pilot, signs: Votes, cast: Votes, prompts: npt.NDArray[
     )
 
 
-def _files(path: Path) -> tuple[Path, dict[str, Any] | None]:
-    """The scores table, and the results beside it where a run or comparison wrote both."""
-    folder = path if path.is_dir() else path.parent
-    if path.is_dir() or path.name in (RESULTS, SCORES):
-        table, results = folder / SCORES, folder / RESULTS
-        if not table.is_file():
-            raise DataError(
-                f"There is no {SCORES} in {folder}, so it can not serve as a pilot. Give --pilot the folder of "
-                "`prefbench bench` or `compare`, or a scores table."
-            )
-        return table, read_results(results) if results.is_file() else None
-    return path, None
-
-
 def _pair(a: str, b: str, known: list[str], path: Path) -> tuple[str, str]:
     """The two checkpoints; where none is named, the later one over the first, if there are two."""
     if bool(a) != bool(b):
@@ -199,14 +180,13 @@ def _pair(a: str, b: str, known: list[str], path: Path) -> tuple[str, str]:
     return a, b
 
 
-def _cast(
-    frame: pd.DataFrame, results: dict[str, Any] | None, a: str, b: str
-) -> tuple[PairedSamples, Ballots]:
+def _cast(frame: pd.DataFrame, source: ScoreSource, a: str, b: str) -> tuple[PairedSamples, Ballots]:
     """The votes as the pilot counted them: its electorate, tie rule, tolerances, and what was trained against."""
-    if results is None:
+    if source.results is None:
         samples = arrange(frame, [a, b], list(dict.fromkeys(frame["scorer"])), [])
-        return samples, cast_ballots(samples, [(a, b)])
-    return ballots_of(results, frame, pairs=[(a, b)])
+        lower = {name for name, info in source.scorers.items() if info.get("direction") == "lower"}
+        return samples, cast_ballots(samples, [(a, b)], lower=lower)
+    return ballots_of(source.results, frame, pairs=[(a, b)])
 
 
 def _check_complete(frame: pd.DataFrame, table: Path) -> None:

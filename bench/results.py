@@ -17,7 +17,7 @@ from prefbench.bench.comparison_entries import TESTS, comparison_entries, method
 from prefbench.bench.definitions_block import definitions_block
 from prefbench.bench.electorate.accuracies import voter_weights
 from prefbench.bench.electorate.rules import VotingRules, check_rules
-from prefbench.bench.electorate.trained_against import refuse_without_voters, resolve
+from prefbench.bench.electorate.trained_against import resolve_with_voters
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.methods_block import groups_of, methods_block
 from prefbench.bench.paired_samples import PairedSamples, arrange, cast_ballots
@@ -104,9 +104,8 @@ def summarise(
     chosen = [(a, b) for b, a in combinations(names, 2)] if pairs is None else [(a, b) for a, b in pairs]
     _check_request(scores, names, chosen, roles, resamples, seed)
     check_rules(rules, roles)
-    entries = _checkpoint_infos(checkpoints, rules, list(roles))
+    entries = _checkpoint_infos(checkpoints, rules, chosen, electorate)
     against = {name: info["trained_against"] for name, info in entries.items()}
-    refuse_without_voters(chosen, list(electorate["voters"]), list(electorate.get("held_out", ())), against)
     groups = groups_of(entries, methods)
     infos = _scorer_infos(list(roles), roles, scorers or {})
     samples = arrange(scores, names, list(electorate["voters"]), list(electorate.get("held_out", ())))
@@ -242,12 +241,17 @@ def _scorer_infos(
 
 
 def _checkpoint_infos(
-    given: Mapping[str, Mapping[str, Any]] | Sequence[str], rules: VotingRules, scorers: Sequence[str]
+    given: Mapping[str, Mapping[str, Any]] | Sequence[str],
+    rules: VotingRules,
+    pairs: Sequence[tuple[str, str]],
+    electorate: Mapping[str, Sequence[str]],
 ) -> dict[str, dict[str, Any]]:
     empty: dict[str, Any] = dict.fromkeys(("spec", "kind", "identity", "training"))
     infos = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, empty)
     trainings = {name: info.get("training") for name, info in infos.items()}
-    against = resolve(trainings, rules.trained_against, scorers)
+    against = resolve_with_voters(
+        trainings, rules.trained_against, pairs, electorate["voters"], electorate.get("held_out", ())
+    )
     return {name: empty | dict(info) | {"trained_against": against[name]} for name, info in infos.items()}
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from prefbench.bench.checkpoints.checkpoint import Checkpoint
 from prefbench.bench.device import release_memory, resolve_device
-from prefbench.bench.electorate.trained_against import refuse_without_voters, resolve
+from prefbench.bench.electorate.trained_against import resolve_with_voters
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.paired_samples import slices_of
 from prefbench.bench.plan import PlannedSet, plan_prompts
@@ -109,9 +109,9 @@ def _check_voters(suite: Suite, checkpoints: Mapping[str, Checkpoint]) -> None:
         if name not in checkpoints:
             raise unknown_name("checkpoint in trained_against", name, list(checkpoints))
     trainings = {name: checkpoint.training for name, checkpoint in checkpoints.items()}
-    against = resolve(trainings, suite.trained_against, suite.electorate.scorers)
     pairs = [(a, b) for b, a in combinations(checkpoints, 2)]
-    refuse_without_voters(pairs, suite.electorate.voters, suite.electorate.held_out, against)
+    electorate = suite.electorate
+    resolve_with_voters(trainings, suite.trained_against, pairs, electorate.voters, electorate.held_out)
 
 
 def _check_planned(suite: Suite, prompts: Sequence[Prompt], untruncated: Collection[str] | None) -> None:

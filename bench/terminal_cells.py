@@ -3,7 +3,6 @@
 Marks stand beside colours: "+" and "-" where an interval leaves out 50 %, nothing where it includes it.
 """
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prefbench.bench.terminal_votes import STAR
-from prefbench.bench.verdict import MAJORITY, interval_text, outcome
+from prefbench.bench.verdict import MAJORITY, difference_text, interval_text, outcome
 
 __all__ = [
     "EXACT",
@@ -71,15 +70,10 @@ def rate_cell(entry: Entry, starred: Starred = frozenset()) -> Text:
 
 
 def difference_cell(entry: Entry) -> Text:
-    """Mean difference in the scorer's units, to two figures of the interval's half-width."""
-    mean, limits = entry["mean_difference"], entry["mean_difference_ci95"]
-    if mean is None:
+    """Mean difference in the scorer's units."""
+    if entry["mean_difference"] is None:
         return Text("")
-    spread = abs(mean) if limits is None else (limits[1] - limits[0]) / 2
-    digits = 3 if spread == 0 else min(8, max(0, 1 - math.floor(math.log10(spread))))
-    if limits is None:
-        return Text(f"{mean:+.{digits}f} [n/a: 1 prompt]")
-    return Text(f"{mean:+.{digits}f} [{limits[0]:+.{digits}f}, {limits[1]:+.{digits}f}]")
+    return Text(difference_text(entry["mean_difference"], entry["mean_difference_ci95"]))
 
 
 def p_text(p: float) -> str:

@@ -1,11 +1,21 @@
 """One plain sentence for every two checkpoints, from the majority vote's interval."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefbench.bench.wording import count
+from prefbench.bench.wording import count, interval_end
 
-__all__ = ["CONTRADICTIONS", "MAJORITY", "give_verdicts", "interval_text", "outcome"]
+__all__ = [
+    "CONTRADICTIONS",
+    "MAJORITY",
+    "difference_text",
+    "give_verdicts",
+    "interval_text",
+    "mean_outcome",
+    "opposed",
+    "outcome",
+]
 
 MAJORITY = "majority"
 """The scorer name under which the vote stands in `comparisons`."""
@@ -14,7 +24,7 @@ CONTRADICTIONS = ("reward_hacking", "head_to_head")
 """Kinds of warning that speak against a verdict and are repeated in it."""
 
 
-def outcome(ci95: list[float] | None) -> str:
+def outcome(ci95: Sequence[float] | None) -> str:
     """Whether the interval leaves out 50 %: "better", "worse", else "open"; no interval is open."""
     if ci95 is None:
         return "open"
@@ -23,9 +33,32 @@ def outcome(ci95: list[float] | None) -> str:
     return "worse" if ci95[1] < 0.5 else "open"
 
 
+def opposed(one: Sequence[float] | None, other: Sequence[float] | None) -> bool:
+    """Whether the intervals of two win rates leave out 50 % on opposite sides: one judge contradicts the other."""
+    return {outcome(one), outcome(other)} == {"better", "worse"}
+
+
+def mean_outcome(ci95: Sequence[float] | None, lower_is_better: bool) -> str:
+    """The same of a mean difference: whether its interval leaves out 0, and on which side."""
+    if ci95 is None or ci95[0] <= 0 <= ci95[1]:
+        return "open"
+    return "better" if (ci95[0] > 0) != lower_is_better else "worse"
+
+
 def interval_text(ci95: list[float] | None) -> str:
-    """An interval in per cent: "[83.5, 90.8]", or why there is none."""
-    return "(no interval: 1 prompt)" if ci95 is None else f"[{100 * ci95[0]:.1f}, {100 * ci95[1]:.1f}]"
+    """The interval of a win rate in per cent: "[83.5, 90.8]", or why there is none."""
+    return (
+        "(no interval: 1 prompt)" if ci95 is None else f"[{interval_end(ci95[0])}, {interval_end(ci95[1])}]"
+    )
+
+
+def difference_text(mean: float, ci95: Sequence[float] | None) -> str:
+    """A mean difference to two figures of its interval's half-width: "-0.89 [-1.25, -0.56]"."""
+    spread = abs(mean) if ci95 is None else (ci95[1] - ci95[0]) / 2
+    digits = 3 if spread == 0 else min(8, max(0, 1 - math.floor(math.log10(spread))))
+    if ci95 is None:
+        return f"{mean:+.{digits}f} [n/a: 1 prompt]"
+    return f"{mean:+.{digits}f} [{ci95[0]:+.{digits}f}, {ci95[1]:+.{digits}f}]"
 
 
 def give_verdicts(results: Mapping[str, Any]) -> list[dict[str, Any]]:

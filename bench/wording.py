@@ -1,6 +1,8 @@
-"""Numbers with their nouns, in every sentence the same way."""
+"""Numbers with their nouns, and ends of intervals, in every sentence the same way."""
 
-__all__ = ["count"]
+__all__ = ["count", "fixed", "interval_end"]
+
+MOST_DIGITS = 6
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -15,3 +17,23 @@ def count(number: int, one: str, many: str | None = None) -> str:
     ('1 prompt', '1,632 prompts', '2 entries')
     """
     return f"{number:,} {one if number == 1 else (many or one + 's')}"
+
+
+def fixed(value: float, digits: int) -> str:
+    """A number with so many digits after the point, a zero without a sign.
+
+    >>> fixed(-0.04, 1), fixed(-0.06, 1)
+    ('0.0', '-0.1')
+    """
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def interval_end(share: float, digits: int = 1, edge: float = 0.5) -> str:
+    """An end of an interval in per cent, with enough decimals to see on which side of `edge` it lies.
+
+    >>> interval_end(0.421), interval_end(0.5003), interval_end(0.5), interval_end(0.46996, edge=0.47)
+    ('42.1', '50.03', '50.0', '46.996')
+    """
+    while digits < MOST_DIGITS and share != edge and fixed(100 * share, digits) == fixed(100 * edge, digits):
+        digits += 1
+    return fixed(100 * share, digits)

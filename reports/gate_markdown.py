@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from prefbench.bench.gate.wording import errors_text, p_note, p_text, shown_p, stop_text
+from prefbench.bench.gate.wording import error_rates, errors_text, p_note, p_text, shown_p, stop_text
 from prefbench.bench.wording import count
 
 __all__ = ["LIMIT", "code", "gate_markdown"]
@@ -185,7 +185,6 @@ def _small_print(report: Mapping[str, Any]) -> str:
     if report["mode"] == "sequential":
         return f"<sub>{_plain(errors_text(report))} prefbench {report['prefbench']}.</sub>"
     return (
-        f"<sub>Intervals at {100 * (1 - report['alpha']):g} % over prompts. {p_note(report['rules'])} A release that breaks a "
-        f"rule passes with probability {100 * errors['wrong_pass']:g} % at most; one that keeps to all fails with "
-        f"{100 * errors['wrong_fail']:g} % at most.{slices} prefbench {report['prefbench']}.</sub>"
+        f"<sub>Intervals at {100 * (1 - report['alpha']):g} % over prompts. {p_note(report['rules'])} "
+        f"{_plain(error_rates(report))}{slices} prefbench {report['prefbench']}.</sub>"
     )

@@ -6,11 +6,12 @@ from typing import Any
 
 from prefbench.bench.exceptions import DataError
 from prefbench.bench.tally.votes import TieRule
+from prefbench.bench.verdict import CONTRADICTIONS, mean_outcome
 from prefbench.reports.view_comparison import VOTE, Comparison, State, Variant, comparison_of, variant_of
 
 __all__ = ["CONTRADICTIONS", "VOTE", "Comparison", "Facts", "Judge", "State", "read_facts"]
 
-CONTRADICTIONS = ("reward_hacking", "head_to_head")  # kinds of warning that speak against a verdict
+STATES: dict[str, State] = {"better": "higher", "worse": "lower", "open": "open"}
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,8 @@ class Facts:
 
     def mean_state(self, row: Comparison) -> State:
         """Better (`higher`), worse or open by the interval of the mean difference, whatever the direction."""
-        ci = row.mean_difference_ci95
-        if ci is None or ci[0] <= 0 <= ci[1]:
-            return "open"
-        turned = any(judge.name == row.scorer and judge.lower_is_better for judge in self.judges)
-        return "higher" if (ci[0] > 0) != turned else "lower"
+        lower = any(judge.name == row.scorer and judge.lower_is_better for judge in self.judges)
+        return STATES[mean_outcome(row.mean_difference_ci95, lower)]
 
     def outcome(self, a: str, b: str) -> State:
         """The verdict on `a` against `b` as the results state it."""
@@ -116,8 +114,7 @@ class Facts:
                 f"results.json: `verdicts` has no entry for {a!r} against {b!r}. Make the results again "
                 "with the command that wrote them."
             )
-        states: dict[str, State] = {"better": "higher", "worse": "lower", "open": "open"}
-        return states[word]
+        return STATES[word]
 
 
 def _judge(name: str, results: Mapping[str, Any], votes: bool) -> Judge:

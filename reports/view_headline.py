@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from prefbench.bench.verdict import opposed
 from prefbench.reports.view_facts import CONTRADICTIONS, Comparison, Facts, State
 from prefbench.reports.view_glance import GlanceRow, glance_rows
 from prefbench.reports.view_means import mean_words
@@ -57,11 +58,12 @@ class Headline:
 
 
 def contradicted(facts: Facts, name: str) -> tuple[Comparison, ...]:
-    """Held-out comparisons with the baseline that fall while the vote rises; empty if it does not."""
+    """Held-out comparisons with the baseline that fall while the vote rises, by the rule of the warning `reward_hacking`."""
     if facts.outcome(name, facts.baseline) != "higher":
         return ()
+    vote = facts.get(name, facts.baseline)
     rows = (facts.get(name, facts.baseline, judge.name) for judge in facts.held_out)
-    return tuple(row for row in rows if "lower" in (row.state, facts.mean_state(row)))
+    return tuple(row for row in rows if opposed(vote.ci95, row.ci95))
 
 
 def focus(facts: Facts) -> str:

@@ -98,7 +98,7 @@ def _worth(agreement: Mapping[str, Any], facts: Facts) -> str:
         )
     text = (
         f"{voters} votes, worth {effective:.1f} independent ones: the votes of two scorers correlate by "
-        f"{correlation:.2f} on average."
+        f"{plain(correlation, 2)} on average."
     )
     if any(judge.name in against for judge in facts.voters for against in facts.trained_against.values()):
         text += " Where one has no vote, the warnings say what those that are left are worth."

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefbench.reports.view_facts import Facts
-from prefbench.reports.view_numbers import count, join_words, number_word, with_interval
+from prefbench.reports.view_numbers import count, join_words, number_word, plain, with_interval
 
 __all__ = ["UNKNOWN", "intervals_text", "methods_text", "sampling_text", "seed_list", "seeds_text", "text_of"]
 
@@ -150,7 +150,7 @@ def _statistics(facts: Facts, results: Mapping[str, Any]) -> str:
     agreement = results["agreement"]
     if agreement.get("mean_vote_correlation") is not None and agreement.get("effective_voters") is not None:
         text += (
-            f" The votes of two scorers correlate by {agreement['mean_vote_correlation']:.2f} on average, "
+            f" The votes of two scorers correlate by {plain(agreement['mean_vote_correlation'], 2)} on average, "
             f"which makes {len(facts.voters)} of them worth {agreement['effective_voters']:.1f} independent voters."
         )
     alpha = agreement.get("krippendorff_alpha")

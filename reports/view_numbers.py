@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prefbench.bench.wording import count
+from prefbench.bench.wording import count, fixed, interval_end
 
 __all__ = [
     "EXACT_MARK",
@@ -55,18 +55,13 @@ def split_name(text: str) -> Name:
     return Name(text, tuple(part for part in re.split(r"(?<=[/_\-:.])", text) if part))
 
 
-def _plain(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    return text[1:] if text.startswith("-") and float(text) == 0 else text
-
-
 def plain(value: float, digits: int) -> str:
     """A number as it is, with the sign of a minus only.
 
     >>> plain(-0.4567, 2), plain(-0.001, 2), plain(20.0, 1)
     ('−0.46', '0.00', '20.0')
     """
-    return _plain(value, digits).replace("-", MINUS)
+    return fixed(value, digits).replace("-", MINUS)
 
 
 def with_interval(value: float, ci: Sequence[float] | None, digits: int) -> str:
@@ -86,7 +81,7 @@ def percent(rate: float, digits: int = 1) -> str:
     >>> percent(0.8725), percent(0.5, 0)
     ('87.2', '50')
     """
-    return _plain(100 * rate, digits)
+    return fixed(100 * rate, digits)
 
 
 def percent_interval(ci: tuple[float, float] | None, digits: int = 1) -> str | None:
@@ -95,14 +90,7 @@ def percent_interval(ci: tuple[float, float] | None, digits: int = 1) -> str | N
     >>> percent_interval((0.835, 0.908)), percent_interval((0.4210, 0.5003))
     ('83.5–90.8', '42.1–50.03')
     """
-    return None if ci is None else f"{_bound(ci[0], digits)}–{_bound(ci[1], digits)}"
-
-
-def _bound(rate: float, digits: int) -> str:
-    """A bound with enough decimals to see on which side of one half it lies."""
-    while digits < MOST_DIGITS and rate != 0.5 and float(percent(rate, digits)) == 50:
-        digits += 1
-    return percent(rate, digits)
+    return None if ci is None else f"{interval_end(ci[0], digits)}–{interval_end(ci[1], digits)}"
 
 
 def interval_missing(prompts: int) -> str:
@@ -133,7 +121,7 @@ def interval_words(ci: tuple[float, float] | None, prompts: int) -> str:
     """`83.5 to 90.8 %`, for running text."""
     if ci is None:
         return interval_missing(prompts)
-    return f"{_bound(ci[0], 1)} to {_bound(ci[1], 1)}{NARROW}%"
+    return f"{interval_end(ci[0])} to {interval_end(ci[1])}{NARROW}%"
 
 
 def decimals_for(spread: float) -> int:
@@ -154,7 +142,7 @@ def signed(value: float, digits: int) -> str:
     >>> signed(0.0741, 3), signed(-0.0134, 3), signed(-0.0001, 3)
     ('+0.074', '−0.013', '0.000')
     """
-    text = _plain(value, digits)
+    text = fixed(value, digits)
     if float(text) == 0:
         return text
     return MINUS + text[1:] if text.startswith("-") else "+" + text
@@ -171,7 +159,7 @@ def signed_interval(ci: tuple[float, float] | None, digits: int) -> str | None:
     bounds = []
     for bound in ci:
         places = digits
-        while places < MOST_DIGITS and bound != 0 and float(_plain(bound, places)) == 0:
+        while places < MOST_DIGITS and bound != 0 and float(fixed(bound, places)) == 0:
             places += 1
         bounds.append(signed(bound, places))
     return " to ".join(bounds)

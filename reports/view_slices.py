@@ -92,7 +92,7 @@ def slice_cards(facts: Facts) -> tuple[SliceCard, ...]:
     return tuple(cards)
 
 
-def _planned_note(facts: Facts, slices: int) -> str:
+def _planned_note(facts: Facts, slices: int, intervals: int) -> str:
     planned = sum(bool(row.planned) for row in facts.comparisons)
     explored = len(facts.comparisons) - planned
     chosen = {row.slice for row in facts.comparisons if row.planned} - {"all"}
@@ -102,7 +102,7 @@ def _planned_note(facts: Facts, slices: int) -> str:
         if chosen
         else "Exploratory: no slice was planned."
     )
-    left = slices - len(chosen)
+    left = intervals - sum(bool(row.planned) and row.slice != "all" for row in facts.comparisons)
     return (
         f"{first} p is the sign test's; beside it, adjusted: by Holm over the {count(planned, 'planned comparison')}, by "
         f"Benjamini-Hochberg over the {explored:,} explored. Intervals are not adjusted: of {count(left, 'explored interval')} "
@@ -111,12 +111,13 @@ def _planned_note(facts: Facts, slices: int) -> str:
 
 
 def slice_note(facts: Facts, cards: tuple[SliceCard, ...]) -> str:
-    """The warning that goes with looking at many slices."""
-    slices = sum(len(group.rows) for group in cards[0].groups) if cards else 0
+    """The warning that goes with looking at many slices, of all checkpoints."""
+    slices = sum(map(len, _slices(facts).values()))
+    intervals = sum(len(group.rows) for card in cards for group in card.groups)
     if cards and cards[0].tests:
-        return _planned_note(facts, slices)
+        return _planned_note(facts, slices, intervals)
     return (
         "Exploratory: nothing here was planned, and no interval is adjusted. Of "
-        f"{count(slices, 'interval')} about {0.05 * slices:.1f} would exclude 50{NARROW}% by chance, so no "
+        f"{count(intervals, 'interval')} about {0.05 * intervals:.1f} would exclude 50{NARROW}% by chance, so no "
         "slice carries a verdict by itself."
     )

@@ -81,11 +81,11 @@ def _cautions(facts: Facts, name: str, warnings: Sequence[Mapping[str, Any]]) ->
     if about or not against:
         return about
     # A results file without its own warning must not hide what its numbers say.
-    means = [f"{row.scorer}: mean difference {mean_words(row)}" for row in against if mean_words(row)]
-    detail = f" ({join_words(means)})" if means else ""
-    names = join_words([row.scorer for row in against])
+    names = join_words(
+        [f"{row.scorer}, {percent(row.win_rate)}{NARROW}% ({percent_interval(row.ci95)})" for row in against]
+    )
     return (
-        f"The vote rose while held-out {names} got worse{detail}. The electorate may have been gamed: look "
+        f"The vote rose while it fell by the held-out {names}. The electorate may have been gamed: look "
         "at the pictures before believing the vote.",
     )
 

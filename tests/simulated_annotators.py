@@ -53,6 +53,28 @@ def judgements(
     return Judgements("simulated", "Votes on pairs", pd.DataFrame(rows, columns=columns), True, ordered=True)
 
 
+def gappy(
+    rng: np.random.Generator, annotators: int, prompts: int, images: int, *, sees: float, by_lot: int = 0
+) -> Judgements:
+    """Equally good annotators who see a prompt with the chance `sees`, and half of its images.
+
+    On half of the prompts everybody answers by lot, on the others 97 % are right; the first `by_lot` annotators always
+    answer by lot.
+    """
+    right = np.where(rng.random(prompts) < 0.5, 0.97, 0.5)
+    met = (rng.random((annotators, prompts, 1)) < sees) & (rng.random((annotators, prompts, images)) < 0.5)
+    correct = rng.random(met.shape) < right[:, None]
+    correct[:by_lot] = rng.random(correct[:by_lot].shape) < 0.5
+    better = rng.random((prompts, images)) < 0.5
+    who, prompt, image = np.nonzero(met)
+    table = pd.DataFrame(
+        {"prompt_id": [f"p{k}" for k in prompt], "seed": image, "annotator": [f"{k}" for k in who]}
+    )
+    table["choice"] = np.where(correct[met] == better[prompt, image], "a", "b")
+    table = table.assign(prompt=table["prompt_id"], checkpoint_a="mine", checkpoint_b="base", where="")
+    return Judgements("simulated", "Votes on pairs", table, True, ordered=True)
+
+
 @dataclass(frozen=True)
 class Study:
     """What became of annotators in several simulated studies."""
@@ -82,6 +104,21 @@ def study(kinds: Sequence[str], studies: int, *, each: int, rng: np.random.Gener
     return Study(shares, wrongly / studies, float(np.mean(agreements)))
 
 
+def gappy_studies(studies: int, *size: int, rng: np.random.Generator, **world: Any) -> tuple[float, float]:
+    """Shares of studies in which an annotator as good as the others is flagged, and in which annotator 0 is."""
+    found = [
+        [
+            one.name == "0"
+            for one in weigh_annotators(arrange_votes(gappy(rng, *size, **world)), resamples=1, seed=0)
+            if one.flagged
+        ]
+        for _ in range(studies)
+    ]
+    zeroth = sum(any(flagged) for flagged in found)
+    others = sum(not all(flagged) for flagged in found)
+    return others / studies, zeroth / studies
+
+
 def main() -> None:
     """Print the table, a line as soon as it is known."""
     print(
@@ -105,6 +142,16 @@ def main() -> None:
             agreement = f"{100 * found.agreement:.0f} %"
             print(
                 f"Ten careful ones who agree in {agreement}, {each} judgements each: a flag in {wrongly}",
+                flush=True,
+            )
+
+    for size in ((12, 40, 8), (15, 60, 16)):
+        for sees in (0.25, 1.0):
+            equal, _ = gappy_studies(200, *size, sees=sees, rng=np.random.default_rng(0))
+            _, by_lot = gappy_studies(50, *size, sees=sees, by_lot=1, rng=np.random.default_rng(0))
+            print(
+                f"{size[0]} annotators, {size[1]} prompts, {size[2]} images: each sees {100 * sees:.0f} % of the prompts, half "
+                f"of the images. All equal: a flag in {100 * equal:.1f} %; one answers by lot: {100 * by_lot:.0f} %",
                 flush=True,
             )
 

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 
 from prefbench.bench import atomic
+from prefbench.bench.baselines.comparable import check_kinds
 from prefbench.bench.baselines.course import Course, common_to_all, in_order
 from prefbench.bench.baselines.differences import in_sentences, not_recorded
 from prefbench.bench.baselines.release_numbers import mean_entries, release_comparisons, trained_against
 from prefbench.bench.baselines.stored import StoredBaseline
 from prefbench.bench.comparison_entries import method_text
 from prefbench.bench.exceptions import UsageError
-from prefbench.bench.gate.comparable import check_kinds
 from prefbench.bench.out_folder import check_only_own
 from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import check_resamples

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prefbench.bench.baselines.comparable import common_scores
 from prefbench.bench.baselines.course import Course
 from prefbench.bench.baselines.stored import StoredBaseline
 from prefbench.bench.comparison_entries import comparison_entries
 from prefbench.bench.electorate.trained_against import from_record
 from prefbench.bench.exceptions import DataError
-from prefbench.bench.gate.comparable import common_scores
 from prefbench.bench.paired_samples import arrange, cast_ballots
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means

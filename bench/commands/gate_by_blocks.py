@@ -43,8 +43,8 @@ def draw_and_gate(
     Raises:
         PrefbenchError: bad input.
     """
+    from prefbench.bench.baselines.comparable import IDENTICAL
     from prefbench.bench.exceptions import UsageError
-    from prefbench.bench.gate.comparable import IDENTICAL
     from prefbench.bench.named_values import named_values
     from prefbench.bench.suite import load_suite, with_limit
 

@@ -111,7 +111,7 @@ def _print_plan(console: "Console", request: "Request") -> None:
     from prefbench.bench.judges.judging import described
     from prefbench.bench.judges.session import open_data, open_validation
     from prefbench.bench.judges.sheets import headline
-    from prefbench.bench.judges.wording import count
+    from prefbench.bench.wording import count
 
     choices = open_data(request, request.data)
     others = open_validation(request, choices)

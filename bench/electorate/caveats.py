@@ -5,11 +5,11 @@ from typing import Any
 
 from prefbench.bench.electorate.trained_against import from_record
 from prefbench.bench.electorate.warning_text import Found, by_pair, pairs_text, percent, warning
-from prefbench.bench.verdict import MAJORITY, outcome
+from prefbench.bench.verdict import MAJORITY, difference_text, mean_outcome, opposed, outcome
 from prefbench.bench.votes_block import WITH_TRAINED_AGAINST
 from prefbench.bench.wording import count
 
-__all__ = ["reward_hacking", "trained_against", "weightless_voters"]
+__all__ = ["mean_against_wins", "reward_hacking", "trained_against", "weightless_voters"]
 
 TRUTHS = ("mini:truth",)
 """Scorers that are the known truth of their world."""
@@ -50,7 +50,7 @@ def _side(word: str, turned: bool) -> str:
 def _gamed_vote(a: str, b: str, judges: Mapping[str, Entry], turned: bool) -> Found:
     winner, loser = (b, a) if turned else (a, b)
     for name, entry in judges.items():
-        if name == MAJORITY or outcome(entry["ci95"]) != _side("worse", turned):
+        if not opposed(judges[MAJORITY]["ci95"], entry["ci95"]):
             continue
         who = f"the known truth {name}" if name in TRUTHS else f"the held-out {name}"
         yield warning(
@@ -82,6 +82,30 @@ def _gamed_scorer(
         "scorer's taste and nothing better (reward hacking). Look at the pictures.",
         [winner, loser],
     )
+
+
+def mean_against_wins(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
+    """Scorers by which a checkpoint wins more often but loses by more; both intervals must decide."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for entry in whole:
+        info, ci95 = results["scorers"].get(entry["scorer"], {}), entry["mean_difference_ci95"]
+        won, lower = outcome(entry["ci95"]), info.get("direction") == "lower"
+        if {won, mean_outcome(ci95, lower)} != {"better", "worse"}:
+            continue
+        turned = won == "worse"
+        mean = entry["mean_difference"]
+        if turned:
+            mean, ci95 = -mean, [-ci95[1], -ci95[0]]
+        better = ", lower is better" if lower else ""
+        told.setdefault((entry["b"], entry["a"]) if turned else (entry["a"], entry["b"]), []).append(
+            f"{entry['scorer']} (wins {percent(entry, turned)}, mean difference {difference_text(mean, ci95)}{better})"
+        )
+    for (winner, loser), scorers in told.items():
+        yield warning(
+            "mean_against_wins",
+            f"{winner} wins more often than {loser} but loses by more, by {_and(scorers)}.",
+            [winner, loser],
+        )
 
 
 def trained_against(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:

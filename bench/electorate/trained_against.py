@@ -11,7 +11,7 @@ from typing import Any
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.registry import unknown_name
 
-__all__ = ["from_record", "refuse_without_voters", "resolve"]
+__all__ = ["from_record", "refuse_without_voters", "resolve", "resolve_with_voters"]
 
 RANKED_BY_VOTERS = ("rank_dpo",)
 """Methods whose constant `voters` names scorers that order the images; the labels are not read then."""
@@ -106,3 +106,20 @@ def refuse_without_voters(
                 f"Let another scorer vote{others}. Or, to let these vote all the same, say so for the checkpoint: an "
                 f"empty list under [trained_against] in the suite, or --trained-against NAME=none."
             )
+
+
+def resolve_with_voters(
+    trainings: Mapping[str, Mapping[str, Any] | None],
+    told: Mapping[str, Sequence[str]],
+    pairs: Collection[tuple[str, str]],
+    voters: Sequence[str],
+    held_out: Sequence[str],
+) -> dict[str, list[str]]:
+    """As `resolve`; refused where one of `pairs` is left without a voter.
+
+    Raises:
+        UsageError: as `resolve` and `refuse_without_voters`.
+    """
+    against = resolve(trainings, told, [*voters, *held_out])
+    refuse_without_voters(pairs, voters, held_out, against)
+    return against

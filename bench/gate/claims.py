@@ -51,6 +51,15 @@ class Claim:
         return self.slice != ALL
 
     @property
+    def error_is_known(self) -> bool:
+        """Whether alpha bounds how often it is judged wrongly.
+
+        Not so for a mean score or a share of ties: where values are one-sided, bootstrap limits err oftener on the long side, by
+        how much depends on the values (docs/gate.md).
+        """
+        return self.quantity not in ("mean score", "share of ties")
+
+    @property
     def name(self) -> str:
         """Different for every claim of a gate, and the same from release to release."""
         whose = [] if self.scorer is None else [self.scorer]

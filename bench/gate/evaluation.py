@@ -10,6 +10,8 @@ principle (Berger 1982).
 claims about a slice and not about all prompts, are one family: with Holm the probability that any of them fails wrongly is alpha
 / 2 at most. Claims about all prompts are not corrected: each is shown with the limits that decide it. A release that keeps to
 everything thus fails with probability (number of these + 1 for the slices) x alpha / 2 at most.
+* Both hold for win rates and sampling times. A floor and a cap on ties err by an amount that depends on the values
+(`Claim.error_is_known`), so they are left out of the numbers, and named beside them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 from prefbench.bench.gate.claims import Claim
+from prefbench.bench.gate.errors import check_resamples
 from prefbench.bench.gate.evidence import FEWEST, ROUNDING, Evidence, Floats, weigh
 from prefbench.bench.gate.material import Material
 from prefbench.bench.gate.needed import Needed, needed_for_mean, needed_for_win_rate
@@ -28,7 +31,7 @@ from prefbench.bench.resamples import stream
 from prefbench.bench.tally.multiplicity import holm
 from prefbench.bench.verdict import MAJORITY
 
-__all__ = ["EXIT_CODES", "Outcome", "Ruling", "decide", "evaluate", "outcome_of", "wrong_fail"]
+__all__ = ["EXIT_CODES", "Outcome", "Ruling", "decide", "evaluate", "outcome_of"]
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -44,7 +47,7 @@ class Ruling:
     estimate: float | None
     limits: tuple[float, float] | None
     method: str
-    """Of the limits: "bootstrap", "exact", "order statistics", "counted" (no limits: every sample was looked at) or "none"."""
+    """Of the limits: as in docs/gate.md; "counted" has none, for every sample was looked at."""
     prompts: int
     pairs: int
     p_value: float | None = None
@@ -69,10 +72,12 @@ def evaluate(claims: Sequence[Claim], material: Material, *, alpha: float) -> li
 
     Raises:
         DataError: sampling times that are asked about and not there.
+        UsageError: fewer bootstrap samples than it takes to fail a planned slice.
     """
+    family = sum(claim.in_family for claim in claims)
+    check_resamples(family, material.results["intervals"]["resamples"], alpha, str(material.source.path))
     drawn = _draw(claims, material)
-    decided = decide({claim: evidence for claim, (evidence, _, _) in drawn.items()}, alpha=alpha)
-    family = sum(claim.in_family for claim in decided)
+    decided = decide({claim: evidence for claim, (evidence, *_) in drawn.items()}, alpha=alpha, family=family)
     rulings = []
     for claim in claims:
         if claim.kind == "failure_cap":
@@ -89,13 +94,22 @@ def evaluate(claims: Sequence[Claim], material: Material, *, alpha: float) -> li
     return rulings
 
 
-def decide(evidence: Mapping[Claim, Evidence], *, alpha: float) -> dict[Claim, Ruling]:
-    """Decide claims by their limits, and the failing of planned slices by Holm besides."""
+def decide(
+    evidence: Mapping[Claim, Evidence], *, alpha: float, family: int | None = None
+) -> dict[Claim, Ruling]:
+    """Decide claims by their limits, and the failing of planned slices by Holm besides.
+
+    Args:
+        evidence: on each claim.
+        alpha: one minus the level of every interval.
+        family: planned slices in all, with those that the tie rule leaves no pair; None if there are no such.
+    """
     p_fail = {claim: _p_fail(claim, found) for claim, found in evidence.items() if claim.in_family}
-    # One prompt has no p-value, and nothing can be said against it: 1, and it still counts for the number of slices.
-    adjusted = dict(
-        zip(p_fail, map(float, holm([1.0 if p is None else p for p in p_fail.values()])), strict=True)
-    )
+    # One prompt has no p-value, no pair has not even that, and nothing can be said against them: 1, and they still count for
+    # the number of slices.
+    p_values = [1.0 if p is None else p for p in p_fail.values()]
+    p_values += [1.0] * ((family or len(p_values)) - len(p_values))
+    adjusted = dict(zip(p_fail, map(float, holm(p_values)), strict=False))
     return {claim: _decide(claim, found, alpha, adjusted.get(claim)) for claim, found in evidence.items()}
 
 
@@ -107,15 +121,8 @@ def outcome_of(rulings: Sequence[Ruling]) -> Outcome:
     return "inconclusive" if "inconclusive" in found else "pass"
 
 
-def wrong_fail(claims: Sequence[Claim], alpha: float) -> float:
-    """Largest probability that a release fails which keeps to every claim: the sum over the claims, the slices as one."""
-    estimated = [claim for claim in claims if claim.kind != "failure_cap"]
-    single = sum(not claim.in_family for claim in estimated)
-    return min(1.0, (single + any(claim.in_family for claim in estimated)) * alpha / 2)
-
-
-Drawn = tuple[Evidence, Floats, Floats]
-"""Evidence, values of the pairs, and the number of each pair's prompt."""
+Drawn = tuple[Evidence, Floats, Floats, Floats]
+"""Evidence, values of the pairs, each pair's prompt by number; the last also of pairs that the tie rule leaves out."""
 
 
 def _draw(claims: Sequence[Claim], material: Material) -> dict[Claim, Drawn]:
@@ -131,7 +138,7 @@ def _draw(claims: Sequence[Claim], material: Material) -> dict[Claim, Drawn]:
         if claim.quantity in ("win rate", "mean score", "share of ties"):
             partly = claim.quantity == "win rate" and claim.scorer == MAJORITY
             groups.setdefault((claim.slice, partly, claim.quantity == "mean score"), []).append(claim)
-    seed, resamples = (material.results["intervals"][key] for key in ("seed", "resamples"))
+    told = material.results["intervals"]
     found: dict[Claim, Drawn] = {}
     for (name, partly, unbounded), asked in groups.items():
         rows = masks[name] & material.ballots.counted[0] if partly else masks[name]
@@ -139,10 +146,15 @@ def _draw(claims: Sequence[Claim], material: Material) -> dict[Claim, Drawn]:
             continue  # the tie rule leaves this slice no pair
         columns = np.stack([_values(claim, material)[rows] for claim in asked], axis=1)
         weighed = weigh(
-            columns, prompts[rows], bounded=not unbounded, resamples=resamples, rng=stream(seed, name)
+            columns,
+            prompts[rows],
+            bounded=not unbounded,
+            resamples=told["resamples"],
+            rng=stream(told["seed"], name),
+            interval=told["interval"],
         )
         for i, claim in enumerate(asked):
-            found[claim] = weighed[i], columns[:, i], prompts[rows]
+            found[claim] = weighed[i], columns[:, i], prompts[rows], prompts[masks[name]]
     return found
 
 
@@ -220,7 +232,13 @@ def side_of(limits: tuple[float, float], claim: Claim) -> Outcome:
 
 
 def _needed(
-    claim: Claim, evidence: Evidence, values: Floats, prompts: Floats, alpha: float, family: int
+    claim: Claim,
+    evidence: Evidence,
+    values: Floats,
+    prompts: Floats,
+    drawn: Floats,
+    alpha: float,
+    family: int,
 ) -> Needed:
     if claim.quantity != "win rate":
         shown = (
@@ -231,12 +249,12 @@ def _needed(
         return needed_for_mean(evidence, claim.threshold, alpha, shown)
     if claim.in_family and evidence.estimate < claim.threshold:
         alpha /= family  # the first step of Holm; later ones ask for less
-    return needed_for_win_rate(evidence, values, prompts, claim.threshold, alpha)
+    return needed_for_win_rate(evidence, values, prompts, claim.threshold, alpha, drawn)
 
 
 def _no_pair(claim: Claim) -> Ruling:
-    note = "The voters split evenly on every pair of this slice, and the tie rule leaves such pairs out."
-    needed = Needed(None, None, None, "More prompts of this slice, or another tie rule, would decide.")
+    note = "No vote: the voters split evenly on every pair here, and the tie rule leaves such pairs out."
+    needed = Needed(None, None, None, "More prompts, or another tie rule, would decide.")
     return Ruling(claim, "inconclusive", None, None, "none", 0, 0, needed=needed, note=note)
 
 

@@ -1,8 +1,8 @@
 """What prompts say about a mean: the estimate, limits at any level, and how strongly they speak for either side of a threshold.
 
 The limits are those of `tally.win_rate`, from the same draws: at level 95 % they are the numbers of results.json. That is a
-percentile bootstrap over prompts; for values in [0, 1] of which fewer than `RARE` prompts differ from the commonest, the
-exact bound. The gate needs three things more:
+bootstrap over prompts, percentile or BCa as in the results; for values in [0, 1] of which fewer than `RARE` prompts differ from
+the commonest, the exact bound. The gate needs three things more:
 
 * other levels, and p-values that say the same as the limits: `above(c)` is the tail at which the lower limit would sink to c,
 so that it is below alpha / 2 exactly where the limit is above c.
@@ -19,8 +19,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from prefbench.bench.tally.bca import bca_points, bca_tail, bca_terms
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
 from prefbench.bench.tally.unanimity import tail_below, unanimity_bound
+from prefbench.bench.tally.win_rate import TAIL, Interval
 
 __all__ = ["FEWEST", "Evidence", "Floats", "weigh"]
 
@@ -32,7 +34,7 @@ FEWEST = 30
 ROUNDING = 1e-9
 """0.5 - 0.03 is meant to be 0.47: what differs from a threshold by less than this, in shares of it, is on it."""
 
-Method = Literal["bootstrap", "exact", "none"]
+Method = Literal["bootstrap", "bca", "exact", "none"]
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,22 @@ class Evidence:
     """Whether values lie in [0, 1], so that the exact bound applies."""
     sizes: npt.NDArray[np.int64]
     """Pairs of each prompt, shape (prompts,)."""
+    bca: Floats | None = None
+    """Bias correction and acceleration, shape (2,), where the limits are BCa's; else None, and they are percentiles."""
 
     @cached_property
     def method(self) -> Method:
         """How limits are made: as `ci_method` of results.json."""
         if self.resampled is None:
             return "none"
-        return "exact" if self.bounded and unanimity_bound(self.per_prompt) is not None else "bootstrap"
+        if self.bounded and unanimity_bound(self.per_prompt) is not None:
+            return "exact"
+        return "bootstrap" if self.bca is None else "bca"
 
     @property
     def decides(self) -> bool:
         """Whether limits may be acted on."""
-        return self.method == "exact" or (self.method == "bootstrap" and self.prompts >= FEWEST)
+        return self.method == "exact" or (self.method != "none" and self.prompts >= FEWEST)
 
     def limits(self, alpha: float) -> tuple[float, float] | None:
         """Lower and upper limit at level 1 - alpha; None with one prompt."""
@@ -70,7 +76,11 @@ class Evidence:
             return None
         if self.method == "exact":
             return unanimity_bound(self.per_prompt, alpha / 2, sizes=self.sizes)
-        low, high = map(float, np.quantile(self.resampled, [alpha / 2, 1 - alpha / 2]))
+        points = np.array([alpha / 2, 1 - alpha / 2])
+        if self.bca is not None:
+            shifted = bca_points(self.bca[:, None], alpha / 2)[:, 0]
+            points = shifted if np.isfinite(shifted).all() else points
+        low, high = map(float, np.quantile(self.resampled, points))
         return low, high
 
     def above(self, threshold: float) -> float | None:
@@ -79,7 +89,7 @@ class Evidence:
             return None
         if self.method == "exact":
             return tail_below(self.per_prompt, threshold, sizes=self.sizes)
-        return _tail(self.resampled, threshold)
+        return _tail(self.resampled, threshold, self.bca)
 
     def below(self, threshold: float) -> float | None:
         """One-sided p-value of "the true mean is at least the threshold"; small where it is below. None with one prompt."""
@@ -87,7 +97,7 @@ class Evidence:
             return None
         if self.method == "exact":
             return tail_below(1 - self.per_prompt, 1 - threshold, sizes=self.sizes)
-        return _tail(-self.resampled[::-1], -threshold)
+        return _tail(-self.resampled[::-1], -threshold, None if self.bca is None else -self.bca)
 
 
 def weigh(
@@ -97,6 +107,7 @@ def weigh(
     bounded: bool,
     resamples: int,
     rng: np.random.Generator,
+    interval: Interval = "percentile",
 ) -> list[Evidence]:
     """Evidence on the mean of each column, from the same draws.
 
@@ -106,6 +117,7 @@ def weigh(
         bounded: whether the exact bound applies.
         resamples: bootstrap samples.
         rng: source of the draws; `resamples.stream` of a slice gives those of results.json.
+        interval: which bootstrap limits; where BCa is undefined the percentiles stand, as in `tally`.
 
     Raises:
         ValueError: no pairs, or shapes that do not fit.
@@ -118,8 +130,13 @@ def weigh(
     """
     sums, sizes = cluster_sums(columns, prompts)
     resampled = None
+    terms = np.full((2, columns.shape[1]), np.nan)
     if len(sizes) > 1:
-        resampled = np.sort(resampled_means(sums, sizes, resamples=resamples, rng=rng).T, axis=1)
+        drawn = resampled_means(sums, sizes, resamples=resamples, rng=rng)
+        resampled = np.sort(drawn.T, axis=1)
+        if interval == "bca":
+            terms = bca_terms(drawn, sums, sizes)
+    with_bca = np.isfinite(bca_points(terms, TAIL)[0])
     return [
         Evidence(
             estimate=float(sums[:, j].sum() / sizes.sum()),
@@ -129,19 +146,22 @@ def weigh(
             resampled=None if resampled is None else resampled[j],
             bounded=bounded,
             sizes=sizes,
+            bca=terms[:, j] if with_bca[j] else None,
         )
         for j in range(columns.shape[1])
     ]
 
 
-def _tail(ordered: Floats, threshold: float) -> float:
-    """The tail at which the quantile of `ordered` is the threshold: the inverse of `np.quantile`, linear between draws."""
+def _tail(ordered: Floats, threshold: float, bca: Floats | None) -> float:
+    """The tail at which the lower limit is the threshold: the inverse of `np.quantile`, linear between draws, and of BCa."""
     edge = threshold + ROUNDING * abs(threshold)
     below = int(np.searchsorted(ordered, edge, side="right"))
+    smallest = 1 / (len(ordered) + 1)  # where no draw is that low: so many draws tell no smaller tail
     last = len(ordered) - 1
     if below == 0:
-        return 1 / (len(ordered) + 1)  # no draw is that low: so many draws tell no smaller tail
+        return smallest
     if below > last:
         return 1.0
     step = float((edge - ordered[below - 1]) / (ordered[below] - ordered[below - 1]))
-    return max((below - 1 + step) / last, 1 / (len(ordered) + 1))
+    tail = (below - 1 + step) / last
+    return max(tail if bca is None else bca_tail(tail, *map(float, bca)), smallest)

@@ -10,14 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from prefbench.bench.baselines import DEFAULT_FOLDER
-from prefbench.bench.baselines.differences import KINDS
-from prefbench.bench.baselines.folder import load_baseline, names_in
-from prefbench.bench.baselines.source import RESULTS, ScoreSource, read_source
-from prefbench.bench.baselines.stored import StoredBaseline
-from prefbench.bench.electorate.rules import VotingRules
-from prefbench.bench.exceptions import DataError, UsageError
-from prefbench.bench.gaps import drop_incomplete
-from prefbench.bench.gate.comparable import (
+from prefbench.bench.baselines.comparable import (
     IDENTICAL,
     check_comparable,
     check_identity,
@@ -25,8 +18,16 @@ from prefbench.bench.gate.comparable import (
     check_outcome,
     common_scores,
 )
+from prefbench.bench.baselines.differences import KINDS
+from prefbench.bench.baselines.folder import load_baseline, names_in
+from prefbench.bench.baselines.source import RESULTS, ScoreSource, read_source
+from prefbench.bench.baselines.stored import StoredBaseline
+from prefbench.bench.electorate.rules import VotingRules
+from prefbench.bench.exceptions import DataError, UsageError
+from prefbench.bench.gaps import drop_incomplete
 from prefbench.bench.paired_samples import Ballots, PairedSamples, ballots_of, slices_of
 from prefbench.bench.registry import unknown_name
+from prefbench.bench.resamples import interval_named
 from prefbench.bench.results import summarise
 from prefbench.bench.scores_table import check_complete
 
@@ -241,6 +242,7 @@ def _compared(
         left_out=left_out,
         resamples=intervals.get("resamples", 10_000),
         seed=intervals.get("seed", 0),
+        interval=interval_named(intervals.get("interval", "percentile")),
     )
 
 

@@ -43,7 +43,12 @@ class Needed:
 
 
 def needed_for_win_rate(
-    evidence: Evidence, outcomes: Floats, prompts: Floats, threshold: float, alpha: float
+    evidence: Evidence,
+    outcomes: Floats,
+    prompts: Floats,
+    threshold: float,
+    alpha: float,
+    drawn: Floats | None = None,
 ) -> Needed:
     """For a win rate.
 
@@ -53,6 +58,8 @@ def needed_for_win_rate(
         prompts: number of each pair's prompt, shape (pairs,).
         threshold: in (0, 0.5].
         alpha: one minus the level that must leave the threshold out.
+        drawn: number of the prompt of every pair, with those that the tie rule leaves out, so that their share of the prompts
+            stays what it is; None if it leaves out none.
     """
     rate, ties = evidence.estimate, float((outcomes == 0.5).mean())
     if abs(rate - threshold) < ROUNDING:
@@ -67,23 +74,29 @@ def needed_for_win_rate(
         enough = _seeds(rate, evidence.prompts, design)
     else:
         enough = None
-    total = max(total, evidence.prompts + 1)
+    there = evidence.prompts if drawn is None else len(np.unique(drawn))
+    total = max(math.ceil(total * there / evidence.prompts), there + 1)
     if total > MOST:
         return _on_threshold()
-    if evidence.method != "bootstrap" or evidence.prompts < FEWEST:
+    if evidence.method == "exact" or evidence.prompts < FEWEST:
         # An exact bound goes by prompts alone, and bootstrap limits of few prompts decide nothing.
         enough = None
     assumed = f" (correlation of a prompt's seeds assumed to be {correlation:.2f})" if found is None else ""
-    if enough is None:
-        also = f"no number of seeds of these {count(evidence.prompts, 'prompt')} would"
+    these = "this prompt" if there == 1 else f"these {there:,} prompts"
+    if drawn is not None and len(drawn) > evidence.pairs:
+        # What more seeds do to a pair that is left out is not known.
+        enough = None
+        also = f"the tie rule counts {evidence.pairs:,} of {count(len(drawn), 'pair')}, and that share is taken to stay"
+    elif enough is None:
+        also = f"no number of seeds of {these} would"
     else:
-        also = f"or these {count(evidence.prompts, 'prompt')} with {enough:,} seeds each{assumed}"
+        also = f"or {these} with {enough:,} seeds each{assumed}"
     return Needed(
         total,
-        total - evidence.prompts,
+        total - there,
         enough,
         f"If the true win rate is the {100 * rate:.1f} % seen, about {total:,} prompts in all decide it with power "
-        f"{100 * POWER:.0f} %: {total - evidence.prompts:,} more; {also}.",
+        f"{100 * POWER:.0f} %: {total - there:,} more; {also}.",
     )
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from prefbench.bench.gate.evaluation import EXIT_CODES, Outcome, Ruling, outcome_of, wrong_fail
+from prefbench.bench.gate.errors import errors_of
+from prefbench.bench.gate.evaluation import EXIT_CODES, Outcome, Ruling, outcome_of
 from prefbench.bench.gate.material import Material
 from prefbench.bench.gate.rules import GateRules
 from prefbench.bench.gate.wording import estimate_text, gate_sentence, threshold_text
@@ -58,11 +59,7 @@ def gate_report(
         "allowed": list(allow),
         "rules_from": rules_from,
         "alpha": rules.alpha,
-        "errors": {
-            "wrong_pass": rules.alpha / 2,
-            "wrong_fail": wrong_fail([ruling.claim for ruling in rulings], rules.alpha),
-            "planned_slices": sum(ruling.claim.in_family for ruling in rulings),
-        },
+        "errors": errors_of([ruling.claim for ruling in rulings], rules.alpha),
         "electorate": results["suite"]["electorate"],
         "prompts": results["suite"]["distinct_prompts"],
         "pairs": len(material.samples.about),
@@ -75,7 +72,7 @@ def gate_report(
             if warning["kind"] not in QUIET
         ],
         "remarks": [*material.remarks, *remarks],
-        "intervals": {key: results["intervals"][key] for key in ("resamples", "seed")},
+        "intervals": {key: results["intervals"][key] for key in ("interval", "resamples", "seed")},
     }
 
 

@@ -146,8 +146,8 @@ class GateRules(StrictModel):
     """All rules of a gate; the release passes if it keeps to each of them."""
 
     alpha: Annotated[float, Field(ge=0.001, le=0.5, allow_inf_nan=False)] = 0.05
-    """Intervals are at level 1 - alpha: a rule is passed wrongly, or failed wrongly, with probability alpha / 2 at most.
-    Below 0.001 the ends of an interval of 10,000 resamples would be single draws."""
+    """Intervals are at level 1 - alpha: a rule on a win rate is passed wrongly, or failed wrongly, with probability alpha / 2 at
+    most. Below 0.001 the ends of an interval of 10,000 resamples would be single draws."""
     rules: list[Rule] = Field(min_length=1)
 
     @model_validator(mode="after")

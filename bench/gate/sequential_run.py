@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
+from prefbench.bench.baselines.comparable import check_identity
 from prefbench.bench.checkpoints.opening import open_checkpoint
-from prefbench.bench.electorate.trained_against import refuse_without_voters, resolve
+from prefbench.bench.electorate.trained_against import resolve_with_voters
 from prefbench.bench.exceptions import DataError, LedgerError, UsageError
-from prefbench.bench.gate.comparable import check_identity
 from prefbench.bench.gate.prompt_order import in_blocks, keyed_order
 from prefbench.bench.gate.sequential import Look, SequentialGate, Settings
 from prefbench.bench.gate.sequential_scores import Use, look_at, prompt_outcomes
@@ -205,9 +205,9 @@ def _voting(run: OpenRun, candidate: str, baseline: str) -> _Voting:
     suite = run.work.suite
     names = (baseline, candidate)
     trainings = {name: run.work.checkpoints[name].training for name in names}
-    against = resolve(trainings, suite.trained_against, suite.electorate.scorers)
-    refuse_without_voters(
-        [(candidate, baseline)], suite.electorate.voters, suite.electorate.held_out, against
+    pairs, electorate = [(candidate, baseline)], suite.electorate
+    against = resolve_with_voters(
+        trainings, suite.trained_against, pairs, electorate.voters, electorate.held_out
     )
     return _Voting(names, against)
 

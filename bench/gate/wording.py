@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefbench.bench.gate.claims import Claim
-from prefbench.bench.wording import count
+from prefbench.bench.wording import count, interval_end
 
 __all__ = [
     "WORDS",
+    "error_rates",
     "errors_text",
     "estimate_text",
     "gate_sentence",
@@ -31,7 +32,10 @@ def estimate_text(claim: Claim, estimate: float | None, limits: tuple[float, flo
     if estimate is None:
         return "n/a"
     if claim.quantity in PER_CENT:
-        value, ends = f"{100 * estimate:.1f} %", [f"{100 * end:.1f}" for end in limits or ()]
+        value, ends = (
+            f"{100 * estimate:.1f} %",
+            [interval_end(end, edge=claim.threshold) for end in limits or ()],
+        )
     else:
         digits = _digits(estimate, limits)
         value, ends = f"{estimate:.{digits}f}", [f"{end:.{digits}f}" for end in limits or ()]
@@ -121,15 +125,26 @@ def errors_text(report: Mapping[str, Any]) -> str:
         100 * (1 - report["alpha"]),
         f"{count(report['prompts'], 'prompt')} ({count(report['pairs'], 'pair')})",
     )
-    errors = report["errors"]
     if report["mode"] == "sequential":
         level = 100 * (1 - report["sequential"]["alpha_of_rule"])
         how = f"Limits at {level:g} % hold at every look at once, here over {over}."
     else:
         how = f"{level:g} % intervals over {over}."
+    return f"{how} {error_rates(report)}"
+
+
+def error_rates(report: Mapping[str, Any]) -> str:
+    """How often a gate like this errs, and which rules that is not about."""
+    errors = report["errors"]
+    kinds = dict.fromkeys(
+        entry["kind"] for entry in report["rules"] if entry["name"] in errors["not_bounded"]
+    )
+    aside = " and ".join(f"a {kind}" for kind in kinds)
+    if errors["wrong_pass"] is None:
+        return f"How often {aside} errs depends on how its values are spread, and has no bound here (docs/gate.md)."
     return (
-        f"{how} Passes wrongly with probability {100 * errors['wrong_pass']:g} % at most, fails wrongly with "
-        f"{100 * errors['wrong_fail']:g} % at most."
+        f"The gate passes wrongly with probability {100 * errors['wrong_pass']:g} % at most, fails wrongly with "
+        f"{100 * errors['wrong_fail']:g} % at most{f', but for {aside}, which can err oftener (docs/gate.md)' if kinds else ''}."
     )
 
 

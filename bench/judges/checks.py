@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from prefbench.bench.exceptions import DataError, UsageError
-from prefbench.bench.judges.wording import count, listed
+from prefbench.bench.judges.wording import listed
 from prefbench.bench.registry import unknown_name
+from prefbench.bench.wording import count
 
 __all__ = [
     "check_one_row_an_image",

@@ -19,7 +19,7 @@ from prefbench.bench.judges.tables import (
     pair_table,
 )
 from prefbench.bench.judges.tifa import is_tifa, tifa_table
-from prefbench.bench.judges.wording import count_of
+from prefbench.bench.wording import count
 from prefbench.reference_trainers.preferences.hpdv2 import is_hpdv2, load_hpdv2
 from prefbench.reference_trainers.preferences.imagereward import is_imagereward, load_imagereward
 from prefbench.reference_trainers.preferences.labelled_pairs import LabelledPairs
@@ -81,7 +81,11 @@ def open_choices(
         raise UsageError(f"--image-folder {image_folder}: there is no such folder. Check the path.")
     choices = _open(spec, scored, images, image_folder, option)
     if not len(choices.pairs):
-        left_out = [count_of(number, what) for what, number in choices.left_out.items() if number]
+        left_out = [
+            count(number, what.replace("pairs", "pair", 1), what)
+            for what, number in choices.left_out.items()
+            if number
+        ]
         raise DataError(
             f"{choices.source} has no two images of one prompt that people compared, so there is no pair to judge."
             + (f" Left out: {', '.join(left_out)}." if left_out else "")

@@ -115,5 +115,7 @@ def _mean(
     if not defined.any():
         return Correlation(None, 0, len(taus))
     no_votes = np.empty((int(defined.sum()), 0), dtype=np.int8)
-    _, means = tally(no_votes, taus[defined, None], prompts[defined], resamples=resamples, rng=rng)
+    _, means = tally(
+        no_votes, taus[defined, None], prompts[defined], resamples=resamples, rng=rng, scale=[1.0]
+    )
     return Correlation(means[0], int(defined.sum()), int((~defined).sum()))

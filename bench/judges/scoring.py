@@ -12,10 +12,10 @@ from PIL import Image
 from prefbench.bench.device import release_memory
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.judges.choices import HumanChoices
-from prefbench.bench.judges.wording import count
 from prefbench.bench.progress import Advance, Stages, silent
 from prefbench.bench.store.keys import pixels_sha256, score_key
 from prefbench.bench.store.measure_cache import MeasureCache
+from prefbench.bench.wording import count
 from prefbench.reference_trainers.preferences.opening import is_miniature
 from prefbench.scorers.protocol import ChecksPrompts, MayFail, Scorer
 from prefbench.scorers.registry import load_scorer

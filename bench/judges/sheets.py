@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefbench.bench.judges.people import PERSON
-from prefbench.bench.judges.wording import count, count_of, fixed, listed, people_statements, percent
+from prefbench.bench.judges.wording import listed, people_statements, percent
+from prefbench.bench.wording import count, fixed
 
 __all__ = ["RULES", "Sheet", "headline", "sheets", "statements"]
 
@@ -47,7 +48,9 @@ def headline(results: Results) -> list[str]:
         f"{data['form']}: {', '.join(counts)}.",
         f"People's choice: {data['label']}. {ties if data['ties'] else 'No pair is a tie'}.",
     ]
-    left_out = ", ".join(count_of(number, what) for what, number in data["left_out"].items())
+    left_out = ", ".join(
+        count(number, what.replace("pairs", "pair", 1), what) for what, number in data["left_out"].items()
+    )
     return [*lines, f"Left out: {left_out}."] if left_out else lines
 
 

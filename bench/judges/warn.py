@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefbench.bench.caveats import FEW_PROMPTS, MANY_TIES
-from prefbench.bench.judges.wording import count
+from prefbench.bench.wording import count
 
 __all__ = ["warnings_of"]
 

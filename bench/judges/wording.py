@@ -1,29 +1,17 @@
-"""Numbers in words: the right plural, and no negative zero."""
+"""Shares, names and agreement in sentences, and no negative zero."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefbench.bench.judges.people import PERSON
-from prefbench.bench.wording import count
+from prefbench.bench.wording import count, fixed, interval_end
 
 __all__ = [
-    "count",
-    "count_of",
-    "fixed",
     "listed",
     "people_statements",
     "percent",
     "without_negative_zeros",
 ]
-
-
-def count_of(number: int, what: str) -> str:
-    """As `count`, of a phrase that begins with "pairs".
-
-    >>> count_of(1, "pairs of identical images"), count_of(2, "pairs of identical images")
-    ('1 pair of identical images', '2 pairs of identical images')
-    """
-    return count(number, "pair") + what.removeprefix("pairs")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -35,22 +23,13 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def fixed(value: float, digits: int) -> str:
-    """A number with so many digits after the point, a zero without a sign.
-
-    >>> fixed(-0.04, 1), fixed(-0.06, 1)
-    ('0.0', '-0.1')
-    """
-    return f"{round(value, digits) + 0.0:.{digits}f}"
-
-
 def percent(value: float, ci95: Sequence[float] | None) -> str:
     """A share and its interval, in percent.
 
     >>> percent(0.5, [0.25, 0.75]), percent(-0.0, None)
     ('50.0 [25.0, 75.0]', '0.0 [n/a]')
     """
-    limits = "n/a" if ci95 is None else f"{fixed(100 * ci95[0], 1)}, {fixed(100 * ci95[1], 1)}"
+    limits = "n/a" if ci95 is None else f"{interval_end(ci95[0])}, {interval_end(ci95[1])}"
     return f"{fixed(100 * value, 1)} [{limits}]"
 
 

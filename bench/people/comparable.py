@@ -11,7 +11,6 @@ from prefbench.bench.people.shown_pairs import ShownPairs
 __all__ = ["ENOUGH", "Meetings"]
 
 Ints = npt.NDArray[np.int64]
-Kinds = tuple[int, ...]
 
 ENOUGH = 10
 """What others said for a prompt, so often at least, where more than one judgement of a prompt is compared; ours."""
@@ -36,33 +35,31 @@ class Meetings:
 
     def __init__(self, pairs: ShownPairs, decisions: Decisions) -> None:
         others = (~np.isnan(pairs.answers)).sum(axis=0) - 1
-        kinds = (pairs.comparison * (int(others.max()) + 1) + others)[decisions.pair]
+        kind = (pairs.comparison * (int(others.max()) + 1) + others)[decisions.pair]
         alike = 1 - np.abs(decisions.answer.astype(np.int64) - decisions.person)
-        _, number, judged = np.unique(kinds, return_inverse=True, return_counts=True)
+        _, number, judged = np.unique(kind, return_inverse=True, return_counts=True)
         self.expected = (np.bincount(number, weights=alike) / judged)[number]
         rarity = np.argsort(np.argsort(-judged, kind="stable"))[number]
-        self._said: dict[tuple[int, int], list[tuple[Kinds, int]]] = {}
-        values: dict[Kinds, list[int]] = {}
-        self._counts: Counter[tuple[Kinds, int]] = Counter()
+        # How a prompt's judgements begin, numbered: by the number of all but the last, and the kind of the last.
+        numbers: dict[tuple[int, int], int] = {}
+        self._begun: dict[int, dict[int, list[tuple[int, int]]]] = {}
+        values: dict[int, list[int]] = {}
+        self._counts: Counter[tuple[int, int]] = Counter()
         for place in np.argsort(rarity, kind="stable"):
             annotator, prompt = int(decisions.annotator[place]), int(pairs.clusters[decisions.pair[place]])
-            begun = self._said.setdefault((annotator, prompt), [])
-            before, total = begun[-1] if begun else ((), 0)
-            begun.append(((*before, int(rarity[place])), total + int(alike[place])))
-            values.setdefault(begun[-1][0], []).append(begun[-1][1])
-            self._counts[begun[-1][0], annotator] += 1
+            begun = self._begun.setdefault(annotator, {}).setdefault(prompt, [])
+            before, total = begun[-1] if begun else (-1, 0)
+            kinds = numbers.setdefault((before, int(rarity[place])), len(numbers))
+            begun.append((kinds, total + int(alike[place])))
+            values.setdefault(kinds, []).append(begun[-1][1])
+            self._counts[kinds, annotator] += 1
         self._values = {kinds: np.array(totals) for kinds, totals in values.items()}
 
     def comparable(self, one: int) -> list[tuple[Ints, Ints]]:
         """Of each kind of what annotator `one` said, a value a prompt: agreement of everybody, and of `one`."""
-        own: dict[Kinds, list[int]] = {}
-        for (annotator, _), begun in self._said.items():
-            if annotator == one:
-                enough = [
-                    n
-                    for n, (kinds, _) in enumerate(begun)
-                    if len(self._values[kinds]) - self._counts[kinds, one] >= ENOUGH
-                ]
-                kinds, total = begun[max(enough, default=0)]
-                own.setdefault(kinds, []).append(total)
+        own: dict[int, list[int]] = {}
+        for begun in self._begun.get(one, {}).values():
+            others = [len(self._values[kinds]) - self._counts[kinds, one] for kinds, _ in begun]
+            kinds, total = begun[max((n for n, of in enumerate(others) if of >= ENOUGH), default=0)]
+            own.setdefault(kinds, []).append(total)
         return [(self._values[kinds], np.array(found)) for kinds, found in own.items()]

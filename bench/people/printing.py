@@ -8,10 +8,11 @@ from rich.text import Text
 
 from prefbench.bench.judges.printing import print_judgement, print_sheet
 from prefbench.bench.judges.sheets import Sheet
-from prefbench.bench.judges.wording import count, fixed, people_statements, percent
+from prefbench.bench.judges.wording import people_statements, percent
 from prefbench.bench.people.reliability import ALPHA
 from prefbench.bench.terminal_cells import MARKS
 from prefbench.bench.verdict import outcome
+from prefbench.bench.wording import count, fixed
 
 __all__ = ["print_people"]
 

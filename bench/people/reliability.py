@@ -6,8 +6,8 @@ Four p-values an annotator, one-sided but for the side:
 * `p_below`: agrees with the others less than chance, as somebody would who has the two sides mixed up. Of this and
   `p_above`, the one on the wrong side is 1.
 * `p_typical`: as many judgements of anybody would agree as little with the others (`tally/annotator_tests.py`). Compared
-  are judgements of the same two checkpoints with the same number of others (`comparable.py`). Assumes that pairs were
-  dealt out without regard to how hard they are.
+  are judgements of the same two checkpoints with the same number of others, and a prompt is one value (`comparable.py`).
+  Assumes that pairs were dealt out without regard to how hard they are.
 * `p_side`: the side of the screen makes a difference (`tally/annotator_tests.py`, too).
 
 The last two accuse, so they are one family: Holm's procedure over both and all annotators. If nobody is worse than the

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefbench.bench.caveats import FEW_PROMPTS
-from prefbench.bench.judges.wording import count, listed
+from prefbench.bench.judges.wording import listed
+from prefbench.bench.wording import count
 
 __all__ = ["warnings_of"]
 

@@ -161,7 +161,8 @@ def find_done(job: Job) -> Done | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        there = found["description"]
+        # By the suite's own model: what a later version added had its default before.
+        there = found["description"] | {"suite": _suite_of(found["description"]["suite"])}
         done = Done(found["diverged"], found["seconds"], found["uninterrupted"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -176,6 +177,11 @@ def find_done(job: Job) -> Done | None:
             "folder to make it again."
         )
     return done
+
+
+def _suite_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(Suite.model_validate(stored).model_dump_json())
+    return values
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -20,7 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-__all__ = ["bca_limits"]
+__all__ = ["bca_limits", "bca_points", "bca_tail", "bca_terms"]
+
+ROUNDING = 1e-12
+"""Resampled means nearer to the estimate than this share of the mean magnitude are equal to it: the same differences in
+another order. Coarse scores have many such, and told apart by their last bits they moved the limits with the unit."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,10 +48,21 @@ def bca_limits(
     Raises:
         ValueError: fewer than two clusters.
     """
+    points = bca_points(bca_terms(drawn, sums, sizes), tail)
+    defined = np.isfinite(points[0])
+    return _quantiles(drawn, np.where(defined, points, np.array([[tail], [1 - tail]]))), defined
+
+
+def bca_terms(drawn: Floats, sums: Floats, sizes: npt.NDArray[np.int64]) -> Floats:
+    """Bias correction z0 and acceleration a of every column, shape (2, columns); NaN where one is undefined.
+
+    Arguments and errors as in `bca_limits`.
+    """
     if len(sizes) < 2:
         raise ValueError("BCa limits need at least two clusters.")
     estimate = sums.sum(axis=0) / sizes.sum()
-    below = ((drawn < estimate).mean(axis=0) + (drawn <= estimate).mean(axis=0)) / 2
+    slack = ROUNDING * np.abs(sums).sum(axis=0) / sizes.sum()
+    below = ((drawn < estimate - slack).mean(axis=0) + (drawn <= estimate + slack).mean(axis=0)) / 2
     left_out = (sums.sum(axis=0) - sums) / (sizes.sum() - sizes)[:, None]
     influence = left_out.mean(axis=0) - left_out
     # Over the largest, or the cubes of scores near 1e100 overflow; the ratio does not change.
@@ -57,12 +72,35 @@ def bca_limits(
     moved = squares > 0
     acceleration = (influence**3).sum(axis=0) / (6 * np.where(moved, squares, 1.0) ** 1.5)
     bias = special.ndtri(below)
-    z = special.ndtri(np.array([tail, 1 - tail]))[:, None]
-    shifted = np.where(np.isfinite(bias), bias, 0.0) + z
+    return np.where(moved & np.isfinite(bias), np.stack([bias, acceleration]), np.nan)
+
+
+def bca_points(terms: Floats, tail: float) -> Floats:
+    """The points of the draws that are the limits, shape (2, columns); NaN where they are undefined.
+
+    Args:
+        terms: from `bca_terms`.
+        tail: probability left out at each end.
+    """
+    bias, acceleration = terms
+    shifted = bias + special.ndtri(np.array([tail, 1 - tail]))[:, None]
     slope = 1 - acceleration * shifted
-    defined = moved & np.isfinite(bias) & (slope > 0).all(axis=0)
-    points = special.ndtr(np.where(defined, bias, 0.0) + shifted / np.where(defined, slope, 1.0))
-    return _quantiles(drawn, np.where(defined, points, special.ndtr(z))), defined
+    points = special.ndtr(bias + shifted / np.where(slope > 0, slope, 1.0))
+    return np.where((slope > 0).all(axis=0), points, np.nan)
+
+
+def bca_tail(point: float, bias: float, acceleration: float) -> float:
+    """The tail whose lower limit is at this point of the draws: the inverse of `bca_points`.
+
+    >>> points = bca_points(np.array([[0.1], [0.05]]), 0.025)
+    >>> round(bca_tail(points[0, 0], 0.1, 0.05), 12)
+    0.025
+    """
+    w = special.ndtri(point) - bias
+    slope = 1 + acceleration * w
+    if slope <= 0:
+        return float(w > 0)
+    return float(special.ndtr(w / slope - bias))
 
 
 def _quantiles(drawn: Floats, points: Floats) -> Floats:

@@ -15,6 +15,8 @@ Papers print "win rates" that are not the same quantity. Each function of `DEFIN
 * `best_of_n`: a's best image of the prompt's n against b's best, ties half. No paper at hand prints this share; it answers how
   a user fares who draws n images and keeps the best by this very scorer.
 
+Means and medians tie where they differ by rounding alone: the means of (.1, .2) and of (.0, .3) are equal.
+
 All but `same_seed_share` count prompts, so a prompt with more seeds does not weigh more. A prompt is a *listed* one (its
 id): papers count a prompt that stands twice in HPDv2 twice. None of them has an interval; the win rate with its interval
 stands in "comparisons".
@@ -25,6 +27,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from prefbench.bench.tally.votes import DUST
 
 __all__ = ["DEFINITIONS", "OF_VOTES", "Share", "published_share"]
 
@@ -80,8 +84,11 @@ def published_share(
     ours, theirs = left[by_prompt], right[by_prompt]
     reduce, ties_count, unused = DEFINITIONS[definition]
     x, y = reduce(ours, starts), reduce(theirs, starts)
-    ties = int((x == y).sum())
-    value = (float((x > y).sum()) + ties_count * ties) / len(x)
+    slack: Floats | float = 0.0
+    if definition in AVERAGES:
+        slack = DUST * np.maximum(_best(np.abs(ours), starts), _best(np.abs(theirs), starts))
+    ties = int((np.abs(x - y) <= slack).sum())
+    value = (float((x - y > slack).sum()) + ties_count * ties) / len(x)
     return Share(value, len(starts), len(x), ties, len(left) - len(starts) if unused else 0)
 
 
@@ -123,6 +130,9 @@ DEFINITIONS: dict[str, tuple[Callable[[Floats, npt.NDArray[np.int64]], Floats], 
     "best_of_n": (_best, 0.5, False),
 }
 """Name -> scores compared of a prompt's images, what a tie counts, whether images are left unused."""
+
+AVERAGES = ("median_of_seeds", "mean_over_seeds")
+"""Definitions that add scores, and so round."""
 
 OF_VOTES = ("single_seed", "single_seed_strict", "same_seed_share")
 """Definitions that a vote has: it judges two images of one seed, and no image is every voter's median or best."""

@@ -15,8 +15,9 @@ a chance of its own there, those with many pairs another than those with few: th
 mean of unequal chances, too (Hoeffding, "On the distribution of the number of successes in independent trials", 1956). With
 one prompt of very many pairs the limits say next to nothing, as they must.
 
-That c is read off the data is ours, and so is the step from prompts to pairs. The tests count every outcome of 2 to 12 prompts, and of 6 to 8 with unequal pairs: neither end misses the truth with
-more than its 2.5 %. So is the rule of when to use it: fewer than `RARE` prompts off the commonest value.
+That c is read off the data is ours, and so is the step from prompts to pairs. The tests count every outcome of 2 to 12 prompts,
+and of 6 and 8 with unequal pairs: neither end misses the truth with more than its 2.5 %. The rule of when to use it is ours, too:
+fewer than `RARE` prompts off the commonest value.
 """
 
 import numpy as np
@@ -60,8 +61,9 @@ def tail_below(values: Floats, threshold: float, *, sizes: Sizes | None = None) 
     """The tail at which the lower limit of `unanimity_bound` is the threshold: the inverse of that limit.
 
     Args:
-        values, sizes: as in `unanimity_bound`.
+        values: as in `unanimity_bound`.
         threshold: in [0, 1].
+        sizes: as in `unanimity_bound`.
 
     Returns:
         In (0, 1]; 1 where no tail below 1 has a limit above the threshold.
@@ -84,14 +86,16 @@ def prompts_of(pairs: float, sizes: Sizes | None) -> float:
     """
     if sizes is None or sizes.min() == sizes.max():
         return pairs
-    return float(np.interp(pairs, *reversed(_fewest_first(sizes))))
+    of_prompts, of_pairs = _fewest_first(sizes)
+    return float(np.interp(pairs, of_pairs, of_prompts))
 
 
 def _pairs_of(prompts: float, sizes: Sizes | None) -> float:
     """Share of the pairs that such a share of the prompts has at the least: the inverse of `prompts_of`."""
     if sizes is None or sizes.min() == sizes.max():
         return prompts
-    return float(np.interp(prompts, *_fewest_first(sizes)))
+    of_prompts, of_pairs = _fewest_first(sizes)
+    return float(np.interp(prompts, of_prompts, of_pairs))
 
 
 def _fewest_first(sizes: Sizes) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "DUST",
     "TIE_RULE",
     "TIE_RULES",
     "Outcome",
@@ -35,6 +36,9 @@ TIE_RULES: dict[TieRule, str] = {
 TIE_RULE = TIE_RULES["tie"]
 """The rule that holds where none is chosen."""
 
+DUST = 4 * float(np.finfo(np.float64).eps)
+"""What rounding makes of equal numbers: so small a share of the larger one. .8 - .7 is .1 + 8e-17."""
+
 ROUNDING = 1e-12
 """Weighted sums below this share of all weights are an even split: what is left of one after adding floats."""
 
@@ -58,8 +62,8 @@ def votes(
 ) -> npt.NDArray[np.int8]:
     """Win 1, tie 0, loss -1 of `a` against `b`, elementwise.
 
-    A tie is exact equality in float64 unless a tolerance is given: then |a - b| <= tolerance. Scores rounded to
-    fp16 on the way tie more often than they should.
+    A tie is exact equality in float64 unless a tolerance is given: then |a - b| <= tolerance, up to rounding
+    (`DUST`): a tolerance of .1 ties .3 and .2, and .8 and .7. Scores rounded to fp16 on the way tie more often than they should.
 
     Args:
         a: scores of one checkpoint, finite.
@@ -88,7 +92,8 @@ def votes(
         raise ValueError("A tie tolerance is a finite number of 0 or more.")
     verdict = (left > right).astype(np.int8) - (left < right).astype(np.int8)
     if limit.any():
-        verdict[np.abs(left - right) <= limit] = 0
+        slack = np.where(limit > 0, DUST * np.maximum(np.abs(left), np.abs(right)), 0.0)
+        verdict[np.abs(left - right) <= limit + slack] = 0
     return verdict if higher_is_better else -verdict
 
 

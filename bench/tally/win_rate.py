@@ -29,6 +29,7 @@ import numpy.typing as npt
 from scipy import special
 
 from prefbench.bench.tally.bca import bca_limits
+from prefbench.bench.tally.differences import effect_size, without_dust
 from prefbench.bench.tally.permutation import difference_flip_p_values, vote_flip_p_values
 from prefbench.bench.tally.resampling import cluster_sums, resampled_means
 from prefbench.bench.tally.unanimity import TAIL, unanimity_bound
@@ -41,7 +42,6 @@ __all__ = [
     "MeanDifference",
     "WinRate",
     "counted_rate",
-    "effect_size",
     "mean_difference",
     "tally",
     "win_rate",
@@ -51,9 +51,6 @@ CiMethod = Literal["bootstrap", "bca", "exact", "none"]
 
 Interval = Literal["percentile", "bca"]
 """Which bootstrap interval is asked for."""
-
-SAME = 1e-9
-"""A spread of differences below this share of the largest one is rounding, and counts as none."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +98,7 @@ def tally(
     resamples: int,
     rng: np.random.Generator,
     interval: Interval = "percentile",
+    scale: npt.ArrayLike | None = None,
 ) -> tuple[list[WinRate], list[MeanDifference]]:
     """Win rates of many columns of votes and means of many columns of differences, from the same resamples.
 
@@ -112,6 +110,8 @@ def tally(
         resamples: bootstrap samples, at least 1; as many random flips in a permutation test that does not try all.
         rng: source of the draws.
         interval: "percentile", or "bca"; where BCa is undefined (no spread) the percentile limits stand.
+        scale: largest magnitude of the scores behind each column of differences, shape (D,): a prompt whose differences add
+            up to 0 but for rounding has 0 (`without_dust`). None where differences add up without rounding.
 
     Returns:
         One `WinRate` a column of votes, one `MeanDifference` a column of differences.
@@ -129,6 +129,8 @@ def tally(
         raise ValueError(f"resamples must be at least 1, got {resamples}.")
     vote_sums, sizes = cluster_sums(signs, prompts)
     gap_sums, _ = cluster_sums(gaps, prompts)
+    if scale is not None:
+        gap_sums = without_dust(gap_sums, sizes, scale)
     means = np.concatenate([vote_sums.sum(axis=0), gap_sums.sum(axis=0)]) / sizes.sum()
     limits, methods = _limits(np.hstack([vote_sums, gap_sums]), sizes, resamples, rng, interval)
     m = signs.shape[1]
@@ -157,30 +159,6 @@ def tally(
         for j, p in enumerate(gap_p)
     ]
     return rates, gap_results
-
-
-def effect_size(values: npt.ArrayLike) -> float | None:
-    """Cohen's d_z: the mean of paired differences over their standard deviation; None where there is no spread.
-
-    Args:
-        values: one mean difference a prompt, shape (prompts,).
-
-    Raises:
-        ValueError: a difference that is not finite.
-
-    >>> effect_size([1.0, 2.0, 3.0])
-    2.0
-    """
-    x = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(x).all():
-        raise ValueError("A difference is not finite.")
-    largest = float(np.abs(x).max(initial=0))
-    if len(x) < 2 or largest == 0:
-        return None
-    # By a power of two, which rounds nothing: squares of scores near 1e100 would overflow, and the ratio has no unit.
-    x = np.ldexp(x, -int(np.frexp(largest)[1]))
-    spread = float(x.std(ddof=1))
-    return None if spread <= SAME else float(x.mean()) / spread
 
 
 def _limits(
@@ -266,9 +244,10 @@ def mean_difference(
     resamples: int = 10_000,
 ) -> MeanDifference:
     """Mean paired difference a - b with its interval over prompts; arguments and errors as in `win_rate`."""
-    gaps = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    no_votes = np.empty((len(gaps), 0), dtype=np.int8)
-    return tally(no_votes, gaps[:, None], np.asarray(prompts), resamples=resamples, rng=rng)[1][0]
+    left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    no_votes = np.empty((len(left), 0), dtype=np.int8)
+    gaps, scale = (left - right)[:, None], [max(np.abs(left).max(initial=0), np.abs(right).max(initial=0))]
+    return tally(no_votes, gaps, np.asarray(prompts), resamples=resamples, rng=rng, scale=scale)[1][0]
 
 
 def _win_rate(

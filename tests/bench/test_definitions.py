@@ -77,6 +77,20 @@ def test_lower_is_better_turns_them_round():
     assert values(found, "x")["single_seed"] == 0.75
 
 
+def test_a_tie_tolerance_holds_for_scorers_as_for_the_vote_where_single_images_are_compared():
+    """With one voter and a tolerance of 1 point: on seed 0, 1 : 2 and 5 : 5 tie. Means and medians are compared as they are."""
+    rules = VotingRules(tie_tolerance={"x": 1.0})
+    found = judged(HAND, rules=rules, electorate={"voters": ["x"], "held_out": ["y"]})
+    exact = judged(HAND, electorate={"voters": ["x"], "held_out": ["y"]})
+    assert {name: values(found, "majority")[name] for name in OF_VOTES} == {
+        name: values(found, "x")[name] for name in OF_VOTES
+    }
+    assert values(found, "x")["single_seed"] == 0.5
+    for name in set(DEFINITIONS) - set(OF_VOTES):
+        assert values(found, "x")[name] == values(exact, "x")[name]
+    assert values(found, "y") == values(exact, "y")
+
+
 def test_they_are_made_on_request_only():
     assert judged(HAND, definitions=False)["definitions"] is None
 

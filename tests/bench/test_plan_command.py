@@ -285,9 +285,12 @@ def test_pilots_that_can_not_be_used_are_refused(table, tmp_path):
     one.to_csv(tmp_path / "one.csv", index=False)
     with pytest.raises(DataError, match="has one prompt on which mine and base get a vote.*--tie-rate"):
         read_pilot(tmp_path / "one.csv")
-    with pytest.raises(DataError, match="no scores table"):
+    with pytest.raises(DataError, match=r"nothing at .*none\.csv"):
         read_pilot(tmp_path / "none.csv")
-    with pytest.raises(DataError, match=r"no scores\.parquet in"):
+    with pytest.raises(DataError, match=r"lacks scores\.parquet"):
+        read_pilot(tmp_path)
+    pd.read_csv(table).to_parquet(tmp_path / "scores.parquet")
+    with pytest.raises(DataError, match=r"no results\.json: who votes there.*as a bare table"):
         read_pilot(tmp_path)
     frame = pd.read_csv(table)
     third = frame[frame["checkpoint"] == "mine"].assign(checkpoint="third")

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prefbench.bench.gate.claims import Claim
+from prefbench.bench.gate.wording import estimate_text
 from prefbench.bench.results import summarise
 from prefbench.bench.scores_table import check_scores
-from prefbench.bench.verdict import outcome
+from prefbench.bench.verdict import interval_text, outcome
 
 COLUMNS = ["checkpoint", "prompt_id", "prompt", "seed", "scorer", "score"]
 
@@ -77,6 +79,16 @@ def test_sentences_say_who_wins_how_often_of_how_many_with_the_interval():
     assert sentences["same", "base"][1].endswith("the interval includes 50 %.")
 
 
+def test_an_end_of_an_interval_shows_on_which_side_of_50_percent_it_lies():
+    assert interval_text([0.5003, 0.61]) == "[50.03, 61.0]"
+    assert interval_text([0.39, 0.499999]) == "[39.0, 49.9999]"
+    assert interval_text([0.5, 0.61]) == "[50.0, 61.0]", "this one includes it"
+    asked = Claim(0, "not_worse", "win rate", 0.47, True)
+    assert estimate_text(asked, 0.53, (0.47004, 0.6)) == "53.0 % [47.004, 60.0]", (
+        "a gate asks for another share"
+    )
+
+
 def test_sentences_tell_pairs_from_prompts_and_name_ties_and_a_lone_voter():
     found = judge(from_quality({"base": same(0, "x"), "dpo": same(0, "x")}, seeds=3, noise=0), voters="x")
     assert "50.0 % of 360 pairs over 120 prompts" in found["verdicts"][0]["sentence"]
@@ -143,6 +155,10 @@ def test_few_prompts_are_told_with_their_half_width():
     """1.96 sqrt(.25 / 25) = 19.6 points."""
     few = judge(from_quality({"a": same(0), "b": same(1)}, prompts=25, seeds=8))
     assert "±20 points" in next(w["text"] for w in few["warnings"] if w["kind"] == "few_prompts")
+    for prompts, told in ((12, True), (40, False)):
+        close = judge(from_quality({"a": same(0), "b": same(0.1)}, prompts=prompts, seeds=4))
+        text = next(w["text"] for w in close["warnings"] if w["kind"] == "few_prompts")
+        assert ("fewer than 30 prompts are too narrow" in text) is told
     assert "few_prompts" not in kinds(judge(from_quality({"a": same(0), "b": same(1)}, prompts=100)))
 
 

@@ -299,6 +299,26 @@ def test_a_slice_in_which_every_pair_is_left_out_has_no_vote_and_its_scorers(tab
     assert entry(found, slice_="category=A")["pairs"] == 2
     assert entry(found, slice_="category=B") is None
     assert entry(found, scorer="x", slice_="category=B")["wins"] == 2
+    assert "planned_slice_without_pair" not in [w["kind"] for w in found["warnings"]]
+
+
+def test_a_planned_slice_without_a_pair_is_told_and_counts_with_p_1():
+    """Six prompts of category A are won, p = 2 / 2^6 on A and on all; B has no vote. Holm over three: 3 x 1/32 for both."""
+    signs = {"x": (1,) * 12, "y": (1, -1) * 6}
+    made = table_of(signs).assign(category=lambda t: t["prompt_id"].map(lambda p: "AB"[int(p[1:]) % 2]))
+    found = summarise(
+        made,
+        electorate={"voters": ["x", "y"]},
+        checkpoints=list(dict.fromkeys(made["checkpoint"])),
+        rules=VotingRules(tie_rule="abstain"),
+        planned_slices=["category=A", "category=B"],
+        resamples=1000,
+    )
+    planned = {e["slice"]: (e["p_value"], e["p_adjusted"]) for e in found["comparisons"] if e["planned"]}
+    assert planned == dict.fromkeys(("all", "category=A"), (pytest.approx(1 / 32), pytest.approx(3 / 32)))
+    (text,) = [w["text"] for w in found["warnings"] if w["kind"] == "planned_slice_without_pair"]
+    assert "slice category=B has no pair" in text
+    assert "(dpo over base)" in text
 
 
 def test_with_three_checkpoints_the_ranking_counts_what_is_left_out_half(table):

@@ -83,7 +83,7 @@ def report(*entries, outcome="fail", **fields):
         "prompts": 100,
         "pairs": 200,
         "electorate": {"voters": ["one"]},
-        "errors": {"wrong_pass": 0.025, "wrong_fail": 0.05, "planned_slices": 0},
+        "errors": {"wrong_pass": 0.025, "wrong_fail": 0.05, "not_bounded": [], "planned_slices": 0},
         "rules": list(entries),
         "worst": [],
         "warnings": [],

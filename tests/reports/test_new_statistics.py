@@ -163,6 +163,7 @@ def test_planned_slices_are_marked_and_p_stands_beside_its_adjusted_value(page: 
     assert note.startswith("1 slice of 2 was planned and is marked")
     assert "Holm over the 6 planned comparisons" in note
     assert f"over the {len(full.results['comparisons']) - 6:,} explored" in note
+    assert "of 3 explored intervals about" in note, "the other slice, of three checkpoints"
 
 
 def test_p_values_and_effect_sizes_of_every_scorer_are_in_their_table(page: Any, full: Any) -> None:

@@ -90,14 +90,23 @@ def test_a_vote_that_the_held_out_scorer_contradicts_is_no_plain_win() -> None:
     assert f"truth, held out, sees base ahead: 30.0{NARROW}% (25.0–35.0)." in against
 
 
-def test_a_falling_mean_of_the_held_out_scorer_is_a_contradiction_too() -> None:
-    results = run(against_base("dpo", BETTER, BETTER, OPEN, (-0.013, [-0.024, -0.001])))
+@pytest.mark.parametrize("truth", [BETTER, OPEN])
+def test_a_falling_mean_of_the_held_out_scorer_is_said_and_contradicts_no_vote(truth: Any) -> None:
+    """Votes count wins, and so does the rule by which the results warn: title and warning say the same."""
+    results = run(against_base("dpo", BETTER, BETTER, truth, (-0.013, [-0.024, -0.001])))
     title, _, against = said(results)
-    assert title.startswith("dpo wins the vote against base, but")
+    assert title == f"dpo beats base, win rate 80.0{NARROW}%"
     assert "By mean score truth, held out, got worse: −0.013 (−0.024 to −0.001)." in against
     card = verdict_cards(read_facts(results), [])[0]
+    assert (card.phrase, card.cautions) == ("beats", ())
+
+
+def test_results_without_their_warning_do_not_hide_that_a_held_out_scorer_falls() -> None:
+    card = verdict_cards(read_facts(run(against_base("dpo", BETTER, BETTER, WORSE))), [])[0]
     assert card.phrase == "wins the vote against"
-    assert card.cautions[0].startswith("The vote rose while held-out truth got worse")
+    assert card.cautions[0].startswith(
+        f"The vote rose while it fell by the held-out truth, 30.0{NARROW}% (25.0–35.0)."
+    )
 
 
 def test_a_lower_is_better_scorer_got_better_where_its_mean_fell() -> None:

@@ -88,6 +88,31 @@ def test_a_reward_that_rises_while_the_truth_or_the_vote_falls_stands_in_the_ver
         ]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("direction", ["higher", "lower"])
+def test_who_wins_more_often_but_loses_by_more_is_told_without_a_contradiction_of_the_vote(direction, turned):
+    """By t dpo is 0.01 ahead on 160 of 200 prompts and 5 behind on 40: 80 % of wins, and a mean of (1.6 - 200) / 200 = -0.99."""
+    sign = 1 if direction == "higher" else -1
+    rows = [("base", f"p{k}", f"text {k}", 0, name, 0.0) for k in range(200) for name in "xt"]
+    rows += [("dpo", f"p{k}", f"text {k}", 0, "x", 1.0 if k < 160 else -1.0) for k in range(200)]
+    rows += [("dpo", f"p{k}", f"text {k}", 0, "t", sign * (0.01 if k < 160 else -5.0)) for k in range(200)]
+    found = summarise(
+        check_scores(pd.DataFrame(rows, columns=COLUMNS)),
+        electorate={"voters": ["x"], "held_out": ["t"]},
+        checkpoints=["dpo", "base"] if turned else ["base", "dpo"],
+        scorers={"t": {"direction": direction}},
+        resamples=1000,
+    )
+    (warning,) = warnings_of(found, "mean_against_wins")
+    assert warning["checkpoints"] == ["dpo", "base"]
+    start = "dpo wins more often than base but loses by more, by t (wins 80.0 % ["
+    assert warning["text"].startswith(start), "and x, whose mean rises with its wins, is not among them"
+    assert f"mean difference {'-' if sign > 0 else '+'}0.99 [" in warning["text"]
+    assert ("lower is better" in warning["text"]) == (sign < 0)
+    assert warnings_of(found, "reward_hacking") == []
+    assert found["verdicts"][0]["caveats"] == []
+
+
 def test_where_vote_and_reward_both_rise_one_sentence_is_enough():
     quality = {"base": voters(0) | {"t": 0}, "refl": voters(2.0) | {"t": -2.0}}
     found = judge(quality, "xyz", ["t"], trained_against={"refl": ["x"]})

@@ -18,6 +18,7 @@ from prefbench.bench.gate.evaluation import decide
 from prefbench.bench.gate.evidence import FEWEST, weigh
 from prefbench.bench.gate.gating import gate_release
 from prefbench.bench.gate.needed import needed_for_win_rate
+from prefbench.bench.gate.wording import error_rates
 from prefbench.bench.importers.imagereward_benchmark import read_results
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.win_rate import tally
@@ -119,6 +120,24 @@ def test_prompts_needed_after_near_unanimity_allow_for_those_that_will_differ(ga
     assert share["prompts"] == 36, "1 - .025^(1/36) = .0974 is the first bound below 10 %"
 
 
+def test_ties_everywhere_need_more_prompts_where_half_of_them_have_four_times_the_pairs():
+    """Margin 3 points. Equal pairs: .5 x .025^(1/N) > .47 from N = 60 on. Half with four pairs: at worst those are the prompts
+    that differ, .5 (1 - 1.6 (1 - .025^(1/N))) > .47 from N = 97 on; and the limit of 96 prompts is below, of 98 above.
+    """
+
+    def weighed(prompts, heavy):
+        labels = np.repeat(np.arange(prompts), np.where(np.arange(prompts) < prompts // 2, heavy, 1))
+        ties, rng = np.full(len(labels), 0.5), np.random.default_rng(0)
+        (evidence,) = weigh(ties[:, None], labels, bounded=True, resamples=100, rng=rng)
+        return evidence, needed_for_win_rate(evidence, ties, labels.astype(float), 0.47, 0.05).prompts
+
+    assert [weighed(20, heavy)[1] for heavy in (1, 4)] == [60, 97]
+    for prompts, above in ((96, False), (98, True)):
+        evidence, _ = weighed(prompts, 4)
+        assert (evidence.limits(0.05)[0] > 0.47) is above
+        assert (evidence.above(0.47) < 0.025) is above
+
+
 def test_the_clearer_a_slice_the_fewer_prompts_it_needs():
     """20 prompts with every number of wins and ties, margin 3 points: further from 47 % never needs more, above and below."""
     for ties in (0, 10, 16, 18):
@@ -178,10 +197,22 @@ def test_each_kind_of_rule_passes_and_fails_on_its_own_side(gate):
     assert [entry["outcome"] for entry in report["rules"]] == ["pass"] * 5
     assert report["rules"][2]["estimate"] == pytest.approx(0.9)
     assert report["rules"][3]["estimate"] == pytest.approx(0.1)
+    assert report["errors"] == {
+        "wrong_pass": 0.025,
+        "wrong_fail": 0.05,
+        "not_bounded": ["floor one minimum 0.7", "tie_cap majority maximum 0.3"],
+        "planned_slices": 0,
+    }, "two rules on win rates, each fails wrongly with 2.5 %"
+    assert error_rates(report).endswith(
+        "but for a floor and a tie_cap, which can err oftener (docs/gate.md)."
+    )
     broken = [rule("floor", scorer="one", minimum=0.99), rule("tie_cap", maximum=0.01), kept[1]]
     report = gate(frame, "\n".join(broken))
     assert [entry["outcome"] for entry in report["rules"]] == ["fail", "fail", "pass"]
     assert report["outcome"] == "fail", "one broken rule is enough"
+    report = gate(frame, kept[2])
+    assert (report["errors"]["wrong_pass"], report["errors"]["wrong_fail"]) == (None, None)
+    assert error_rates(report).startswith("How often a floor errs depends on how its values are spread")
 
 
 def test_an_open_rule_leaves_the_release_open_though_others_pass(gate):
@@ -200,7 +231,12 @@ def test_a_lost_slice_fails_the_release_that_wins_as_a_whole(gate):
         "slice_loss majority on category=Animals margin 0.1": "pass",
         "slice_loss majority on category=People margin 0.1": "fail",
     }
-    assert report["errors"] == {"wrong_pass": 0.025, "wrong_fail": 0.05, "planned_slices": 2}
+    assert report["errors"] == {
+        "wrong_pass": 0.025,
+        "wrong_fail": 0.05,
+        "not_bounded": [],
+        "planned_slices": 2,
+    }
 
 
 def test_holm_keeps_a_slice_open_that_would_fail_alone(gate):
@@ -235,7 +271,8 @@ def test_missing_scores_are_refused_without_a_cap_and_counted_with_one(gate):
     assert "mine: 3 by one" in broken["rules"][1]["note"]
 
 
-def test_the_limits_are_those_of_results_json(tmp_path):
+@pytest.mark.parametrize("interval", ["percentile", "bca"])
+def test_the_limits_are_those_of_results_json(tmp_path, interval):
     """A comparison folder is gated by its own numbers, and by its own electorate."""
     rng = np.random.default_rng(0)
     signs = rng.choice([-1, 0, 1], size=(3, 80, 2), p=[0.4, 0.2, 0.4]).tolist()
@@ -243,7 +280,14 @@ def test_the_limits_are_those_of_results_json(tmp_path):
         tmp_path / "s.csv", index=False
     )
     results = compare_scores(
-        tmp_path / "s.csv", "mine", "base", tmp_path / "c", held_out=["truth", "b"], resamples=2000, seed=7
+        tmp_path / "s.csv",
+        "mine",
+        "base",
+        tmp_path / "c",
+        held_out=["truth", "b"],
+        resamples=2000,
+        seed=7,
+        interval=interval,
     )
     (tmp_path / "g.toml").write_text(
         rule("superiority")
@@ -252,13 +296,15 @@ def test_the_limits_are_those_of_results_json(tmp_path):
     )
     report = gate_release(tmp_path / "c", "mine", "base", tmp_path / "out", rules=tmp_path / "g.toml")
     assert report["electorate"]["voters"] == ["a"]
-    assert report["intervals"] == {"resamples": 2000, "seed": 7}
+    assert report["intervals"] == {"interval": interval, "resamples": 2000, "seed": 7}
     there = {(e["scorer"], e["slice"]): e for e in results["comparisons"]}
     assert len(report["rules"]) == 4
     for entry in report["rules"]:
         found = there[entry["scorer"], entry["slice"]]
         assert entry["estimate"] == pytest.approx(found["win_rate"], abs=1e-12)
         assert entry["interval"] == pytest.approx(found["ci95"], abs=1e-12)
+        assert entry["interval_method"] == found["ci_method"]
+        assert found["ci_method"] == {"percentile": "bootstrap", "bca": "bca"}[interval]
 
 
 def test_scores_that_do_not_belong_to_the_results_are_refused(tmp_path):
@@ -315,13 +361,15 @@ def test_raising_all_scores_of_the_candidate_never_turns_pass_into_fail(seed, pr
 @given(
     signs=st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=1, max_size=3), min_size=2, max_size=40),
     threshold=st.floats(0.01, 0.99),
+    interval=st.sampled_from(["percentile", "bca"]),
 )
-def test_p_values_say_the_same_as_limits_and_limits_the_same_as_the_tally(signs, threshold):
+def test_p_values_say_the_same_as_limits_and_limits_the_same_as_the_tally(signs, threshold, interval):
     """above(c) is below alpha / 2 exactly where the lower limit is above c; likewise on the other side."""
     votes = np.array([vote for prompt in signs for vote in prompt])
     prompts = np.array([p for p, prompt in enumerate(signs) for _ in prompt])
-    (evidence,) = weigh((1 + votes[:, None]) / 2, prompts, bounded=True, resamples=1000, rng=stream(0, "all"))
-    (rate,), _ = tally(votes[:, None], None, prompts, resamples=1000, rng=stream(0, "all"))
+    draws = {"resamples": 1000, "interval": interval}
+    (evidence,) = weigh((1 + votes[:, None]) / 2, prompts, bounded=True, rng=stream(0, "all"), **draws)
+    (rate,), _ = tally(votes[:, None], None, prompts, rng=stream(0, "all"), **draws)
     low, high = evidence.limits(0.05)
     assert (low, high) == pytest.approx(rate.ci95, abs=1e-12)
     if abs(low - threshold) > 1e-6:

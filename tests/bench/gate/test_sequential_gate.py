@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from prefbench.bench.cli import app
 from prefbench.bench.exceptions import PrefbenchError
+from prefbench.bench.gate.gating import gate_release
 from prefbench.bench.gate.sequential_gating import gate_by_blocks, replay_gate
 from prefbench.bench.run import run_suite
 from prefbench.bench.scores_table import write_scores
@@ -80,8 +81,30 @@ def test_errors_are_those_of_the_shared_alpha(scores: Path, tmp_path: Path) -> N
     )
     report = replay_gate(scores, "mine", "base", tmp_path / "gate", rules=rules)
     assert report["sequential"]["alpha_of_rule"] == 0.05
-    assert report["errors"] == {"wrong_pass": 0.025, "wrong_fail": 0.05, "planned_slices": 0}
+    assert report["errors"] == {
+        "wrong_pass": 0.025,
+        "wrong_fail": 0.05,
+        "not_bounded": [],
+        "planned_slices": 0,
+    }
     assert "Limits at 95" in (tmp_path / "gate" / "gate.md").read_text()
+
+
+def test_that_win_rates_are_means_over_pairs_is_not_said_of_a_gate_that_takes_means_over_texts(
+    tmp_path: Path,
+) -> None:
+    """One prompt has one seed, the others two: told by a gate over the whole table, and not by a sequential one."""
+    frame = release(np.random.default_rng(0), 0.7, prompts=40, seeds=2)
+    last = (frame["prompt_id"] == frame["prompt_id"].iloc[0]) & (frame["seed"] == frame["seed"].max())
+    write_scores(frame[~last], tmp_path / "s.csv")
+    kinds = [
+        {
+            warning["kind"]
+            for warning in decide(tmp_path / "s.csv", "mine", "base", tmp_path / "out")["warnings"]
+        }
+        for decide in (gate_release, replay_gate)
+    ]
+    assert kinds[0] - kinds[1] == {"unequal_seeds"}
 
 
 @pytest.mark.parametrize(

@@ -38,4 +38,4 @@ def test_each_other_name_and_word_is_told() -> None:
 def test_the_rules_are_the_codes() -> None:
     assert set(re.findall(r"^\| \*\*(.+?)\*\* \|", TEXT, re.MULTILINE)) == set(FLAGGED)
     assert f"one side of the screen in {100 * ONE_SIDE:.0f} % of the choices or more" in TEXT
-    assert f"where fewer than {ENOUGH} prompts of others are of that kind" in TEXT
+    assert f"leave fewer than {ENOUGH} such sums of others" in TEXT

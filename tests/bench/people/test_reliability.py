@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from simulated_annotators import MIXED, judgements, study
+from simulated_annotators import MIXED, gappy_studies, judgements, study
 
 from prefbench.bench.people.reliability import ALPHA, Annotator, weigh_annotators
 from prefbench.bench.people.shown_pairs import arrange_votes
@@ -85,6 +85,32 @@ def test_seeds_of_one_prompt_are_one_unit() -> None:
     assert found["anna"].verdict == "cannot tell"
 
 
+def test_a_prompt_counts_once_where_gaps_leave_no_two_alike() -> None:
+    """As below, but of prompt k everybody judged k images: one image of each counts, 3^-4 and not 3^-10.
+
+    Ten prompts with one image, and one with two, of which there are two sums of others: one image of each, 3^-11. Five
+    prompts with two images are ten sums of others: they count whole, each -2, 0 and 0.
+    """
+    people = (("anna", "a"), ("ben", "a"), ("cleo", "b"))
+
+    def told(images: list[int]) -> float | None:
+        rows = [
+            (f"p{k} {name} x y {c}", s) for k, n in enumerate(images) for s in range(n) for name, c in people
+        ]
+        given = judged([row for row, _ in rows])
+        table = given.table.assign(seed=[seed for _, seed in rows])
+        return weighed(Judgements("here", "test", table, True, True))["cleo"].p_typical
+
+    assert told([1, 2, 3, 4]) == pytest.approx(3 / 81)
+    assert told([1] * 10 + [2]) == pytest.approx(3 * 3.0**-11)
+    assert told([2] * 5) == pytest.approx(3 * 3.0**-5)
+
+
+def test_equally_good_annotators_are_not_flagged_for_hard_prompts_with_gaps() -> None:
+    """15 annotators, 60 prompts with 16 images, half of them hard: counting each image alone flags in every third study."""
+    assert gappy_studies(8, 15, 60, 16, sees=0.2, rng=np.random.default_rng(0)) == (0, 0)
+
+
 def test_p_values_that_accuse_are_one_family() -> None:
     """Four prompts; cleo contradicts anna and ben: -1, and 0 for these. Four draws of -1 of (-1, 0, 0): 1/81, three tests.
 
@@ -115,6 +141,15 @@ def test_careful_annotators_are_flagged_in_one_study_of_twenty_at_most(right: fl
     """200 studies of 10 annotators equally careful; 5 % of 200 are 10, and 17 are their 99 % limit."""
     found = study(["careful"] * 10, 200, each=each, rng=np.random.default_rng(1), right=right)
     assert found.careful_flagged <= 17 / 200, f"at a level of {ALPHA}"
+
+
+@pytest.mark.slow
+def test_with_gaps_one_study_of_twenty_flags_somebody_at_most_and_who_answers_by_lot_is_found() -> None:
+    """60 studies each; 5 % of 60 are 3, and 8 are their 99 % limit."""
+    for annotators, prompts, images, sees in ((12, 40, 8, 0.3), (15, 60, 16, 0.2)):
+        rng = np.random.default_rng(3)
+        assert gappy_studies(60, annotators, prompts, images, sees=sees, rng=rng)[0] <= 8 / 60
+    assert gappy_studies(20, 15, 60, 16, sees=0.5, by_lot=1, rng=np.random.default_rng(3))[1] >= 0.6
 
 
 @pytest.mark.slow

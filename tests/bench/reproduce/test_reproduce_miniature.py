@@ -57,6 +57,12 @@ def test_started_again_it_finds_everything_and_other_settings_are_refused(finish
     assert "3 of 3 jobs were done before." in log
     assert again["arms"] == results["arms"]
     assert made == {path: path.stat().st_mtime_ns for path in out.rglob("job.json")}
+    # A job of a version whose suites had no tie rule: it went by what is the default now.
+    path = out / "base" / "reporting" / "job.json"
+    job = json.loads(path.read_text())
+    del job["description"]["suite"]["electorate"]["tie_rule"]
+    path.write_text(json.dumps(job))
+    assert "3 of 3 jobs were done before." in run(out)[1]
     with pytest.raises(UsageError, match=r"constants\.steps \(1 there, 3 now\)"):
         run(out, size=Size(steps=3, limit=2, pairs=40))
 

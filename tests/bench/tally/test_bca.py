@@ -104,6 +104,14 @@ def test_scores_near_the_largest_allowed_neither_overflow_nor_change_the_limits(
     assert large / 2.0**320 == pytest.approx(small, rel=1e-9)
 
 
+def test_limits_of_coarse_scores_do_not_hang_on_their_unit():
+    """Ten differences in tenths: many resamples equal the estimate, and in another unit they round to another side of it."""
+    for seed in range(5):
+        x = np.round(np.random.default_rng(seed).normal(0.1, 0.3, size=10), 1)
+        found = [limits_of(x * unit, np.ones(10, int))[0] / unit for unit in (1, 3, 0.7, 1e-3)]
+        assert all(other == pytest.approx(found[0], abs=1e-9) for other in found[1:])
+
+
 def test_one_prompt_has_no_bca_limits():
     with pytest.raises(ValueError, match="two clusters"):
         bca_limits(np.ones((5, 1)), np.ones((1, 1)), np.ones(1, int), tail=TAIL)

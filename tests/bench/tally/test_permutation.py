@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from prefbench.bench.tally import permutation
+from prefbench.bench.tally.differences import effect_size, without_dust
 from prefbench.bench.tally.permutation import FINEST, difference_flip_p_values, vote_flip_p_values
-from prefbench.bench.tally.win_rate import effect_size, mean_difference, tally, win_rate
+from prefbench.bench.tally.win_rate import mean_difference, tally, win_rate
 
 
 def enumerated(sums):
@@ -168,6 +169,23 @@ def test_effect_size_by_hand():
 def test_without_spread_or_with_one_prompt_there_is_no_effect_size(values):
     """The last differ by rounding alone."""
     assert effect_size(values) is None
+
+
+def test_differences_that_add_up_to_0_but_for_rounding_are_none():
+    """.1 - .0 and .2 - .3: 2.8e-17 on each of 30 prompts, which were certain to differ. 1e-9 on each is a difference."""
+    a, b, prompts = np.tile([0.1, 0.2], 30), np.tile([0.0, 0.3], 30), np.repeat(np.arange(30), 2)
+    assert (a - b).reshape(30, 2).sum(axis=1).all()
+    found = mean_difference(a, b, prompts, rng=np.random.default_rng(0))
+    assert (found.mean, found.ci95, found.permutation_p_value, found.effect_size) == (0, (0, 0), 1, None)
+    real = mean_difference(a + 1e-9, b, prompts, rng=np.random.default_rng(0))
+    assert real.permutation_p_value < 0.001
+    assert real.ci95[0] > 0
+
+
+@pytest.mark.parametrize("scale", [[1.0, 1.0], [np.nan], [-1.0]])
+def test_a_scale_that_fits_no_column_is_refused(scale):
+    with pytest.raises(ValueError, match="one a column"):
+        without_dust(np.zeros((3, 1)), np.ones(3, int), scale)
 
 
 def test_effect_size_has_no_unit_and_the_sign_of_the_difference():

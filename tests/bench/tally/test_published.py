@@ -69,6 +69,13 @@ def test_the_same_scores_in_another_order_of_seeds_tie_by_their_mean():
     assert (found.value, found.ties) == (0.5, 1)
 
 
+@pytest.mark.parametrize("name", ["mean_over_seeds", "median_of_seeds"])
+def test_means_that_differ_by_rounding_alone_tie(name):
+    """(.1 + .2) / 2 and (.0 + .3) / 2 are .15; in floats the first is one step above."""
+    found = published_share(name, [0.1, 0.2, 5], [0.0, 0.3, 4], list("ppq"), [0, 1, 0])
+    assert (found.value, found.ties) == (0.75, 1)
+
+
 def test_order_of_rows_does_not_matter():
     order = np.random.default_rng(1).permutation(6)
     for name in DEFINITIONS:

@@ -42,13 +42,15 @@ def test_five_values_off_the_commonest_have_no_bound():
 @given(
     st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=2, max_size=6),
     st.floats(0.1, 0.99),
+    st.booleans(),
 )
-def test_the_tail_below_a_threshold_is_where_the_lower_limit_meets_it(values, threshold):
-    tail = tail_below(np.array(values), threshold)
+def test_the_tail_below_a_threshold_is_where_the_lower_limit_meets_it(values, threshold, uneven):
+    sizes = np.arange(1, len(values) + 1) if uneven else None
+    tail = tail_below(np.array(values), threshold, sizes=sizes)
     if tail < 1 - 1e-9:
-        assert unanimity_bound(np.array(values), tail)[0] == pytest.approx(threshold, rel=1e-6)
+        assert unanimity_bound(np.array(values), tail, sizes=sizes)[0] == pytest.approx(threshold, rel=1e-6)
     else:
-        assert unanimity_bound(np.array(values), 0.999)[0] <= threshold
+        assert unanimity_bound(np.array(values), 0.999, sizes=sizes)[0] <= threshold
 
 
 def missed(values, prompts, truths):
@@ -89,3 +91,45 @@ def test_nor_with_several_seeds_a_prompt(values, monkeypatch):
     rng = np.random.default_rng(3)
     truths = np.vstack([rng.dirichlet(np.full(5, spread), 400) for spread in (0.2, 0.5, 1.0)])
     assert missed(values, 6, truths).max() <= TAIL
+
+
+def test_with_unequal_pairs_the_prompts_that_differ_may_be_those_with_the_most():
+    """Ten ties, one of them with 11 pairs, nine with 1. At least L = .025^(1/10) = .6915 of the prompts reach 1/2; those with the
+    fewest pairs are 6.915 of 20 pairs. So [.1729, .8271], and [.3458, .6542] were all as heavy.
+    """
+    ties = np.full(10, 0.5)
+    heavy = np.array([1] * 9 + [11])
+    assert unanimity_bound(ties, sizes=heavy) == pytest.approx((0.1729, 0.8271), abs=1e-4)
+    assert unanimity_bound(ties, sizes=np.full(10, 7)) == unanimity_bound(ties)
+    assert unanimity_bound(ties) == pytest.approx((0.3458, 0.6542), abs=1e-4)
+
+
+@pytest.mark.parametrize(("heavy", "light", "pairs"), [(4, 4, 4), (4, 6, 4), (6, 6, 2)])
+def test_neither_limit_misses_more_than_its_share_where_heavy_prompts_have_other_chances(
+    heavy, light, pairs, monkeypatch
+):
+    """Every outcome (won, tied, lost) of prompts with `pairs` pairs and of prompts with one, each kind with chances of its own.
+
+    Chances in steps of 1/10 for both kinds. Counting prompts alone, the worst would be misses of 24, 53 and 4.8 %.
+    """
+    monkeypatch.setattr(unanimity, "RARE", heavy + light)
+    values, sizes = np.array([1.0, 0.5, 0.0]), np.repeat([pairs, 1], [heavy, light])
+    chances = np.array([(w, t, 10 - w - t) for w in range(11) for t in range(11 - w)]) / 10
+    kinds = []
+    for prompts in (heavy, light):
+        drawn = itertools.combinations_with_replacement(range(3), prompts)
+        counts = np.array([np.bincount(one, minlength=3) for one in drawn])
+        ways = [math.factorial(prompts) / math.prod(map(math.factorial, row)) for row in counts.tolist()]
+        kinds.append((counts, np.array(ways) * np.prod(chances[:, None, :] ** counts, axis=-1)))
+    (of_heavy, chance_heavy), (of_light, chance_light) = kinds
+    limits = np.array([
+        [unanimity_bound(np.concatenate([np.repeat(values, h), np.repeat(values, k)]), sizes=sizes) for k in of_light]
+        for h in of_heavy
+    ])  # fmt: skip
+    mean = (heavy * pairs * (chances @ values)[:, None] + light * chances @ values) / sizes.sum()
+    for i, truth in enumerate(mean):
+        below = (limits[..., 0] > truth[:, None, None] + 1e-12).astype(float)
+        above = (limits[..., 1] < truth[:, None, None] - 1e-12).astype(float)
+        for beyond in (below, above):
+            missed_by = np.einsum("h,thl,tl->t", chance_heavy[i], beyond, chance_light)
+            assert missed_by.max() <= TAIL

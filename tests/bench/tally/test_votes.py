@@ -196,6 +196,13 @@ def test_a_tolerance_makes_ties_of_differences_up_to_it():
     assert by_scorer.tolist() == [[1, 1, 1, -1], [0, 0, 1, 0]]
 
 
+def test_at_the_edge_of_a_tolerance_rounding_does_not_decide():
+    """.3 - .2 is just below .1 in floats and .8 - .7 just above: both are .1 apart. Without a tolerance nothing is forgiven."""
+    assert 0.3 - 0.2 < 0.1 < 0.8 - 0.7
+    assert votes([0.3, 0.8, 0.7, 0.80001], [0.2, 0.7, 0.8, 0.7], tolerance=0.1).tolist() == [0, 0, 0, 1]
+    assert votes([0.1 + 0.2], [0.3], tolerance=[0.0]).tolist() == [1]
+
+
 @given(SCORES, SCORES, st.floats(0, 1e6))
 def test_a_tolerance_only_ever_makes_ties(a, b, tolerance):
     exact, loose = votes(a, b), votes(a, b, tolerance=tolerance)

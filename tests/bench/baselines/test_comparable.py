@@ -9,12 +9,12 @@ import stored_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prefbench.bench.baselines.comparable import check_comparable, common_samples, common_scores
 from prefbench.bench.baselines.differences import KINDS
 from prefbench.bench.baselines.folder import save_baseline
 from prefbench.bench.baselines.provenance import Provenance
 from prefbench.bench.baselines.source import read_source
 from prefbench.bench.exceptions import DataError, UsageError
-from prefbench.bench.gate.comparable import check_comparable, common_samples, common_scores
 from prefbench.bench.gate.material import gather
 from prefbench.bench.scores_table import check_scores, write_scores
 
