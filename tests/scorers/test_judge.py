@@ -258,7 +258,7 @@ def test_compare_refuses_the_gaps_and_leaves_them_out_on_request_for_both(
         "missing": {"a": {name: 1}, "b": {name: 1}},
     }
     assert {entry["pairs"] for entry in results["comparisons"]} == {3}
-    assert any("1 of 4 samples are left out" in warning["text"] for warning in results["warnings"])
+    assert any("1 of 4 samples is left out" in warning["text"] for warning in results["warnings"])
     compared = pd.read_parquet(tmp_path / "c" / "scores.parquet")
     assert "p1" not in set(compared["prompt"])
 
