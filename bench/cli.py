@@ -146,7 +146,10 @@ def _run() -> None:
 
 
 def _say_interrupted() -> NoReturn:
-    _print_error("Interrupted. What was finished is kept: the same command goes on from there.")
+    _print_error(
+        "Interrupted. Nothing is half-written. What goes in steps (drawing, scoring, training, ratings) is kept as far as it was "
+        "finished, and the same command goes on from there."
+    )
     sys.exit(INTERRUPTED)
 
 

@@ -53,5 +53,5 @@ def _interrupt(process: "subprocess.Popen[str]", sign_of_work: Path) -> None:
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130, error
-    assert "Interrupted. What was finished is kept" in " ".join(error.split())
+    assert "Interrupted. Nothing is half-written." in " ".join(error.split())
     assert "Traceback" not in error
