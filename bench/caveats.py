@@ -16,12 +16,14 @@ from prefbench.bench.gate.evidence import FEWEST
 from prefbench.bench.tally.unanimity import RARE
 from prefbench.bench.training_groups import training_groups
 from prefbench.bench.verdict import MAJORITY, interval_text, outcome
-from prefbench.bench.wording import count
+from prefbench.bench.wording import complement, count
 
 __all__ = ["find_warnings"]
 
 FEW_PROMPTS = 100
 """Below this a win rate's 95 % half-width near 50 % exceeds 9.8 points (one pair a prompt, no ties)."""
+TOO_NARROW = "of equal checkpoints on 8 to 20 prompts with four seeds, a simulation called 6.5 to 7.8 % better or worse, not 5 %."
+"""Measured in docs/statistics.md."""
 MANY_TIES = 0.30
 EXPLORED_ALPHA = 0.05
 EFFECTIVE_SHARE = 0.5
@@ -46,6 +48,7 @@ def find_warnings(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         _planned_without_pair,
         _one_training_seed,
         _few_prompts,
+        _few_prompts_of_planned,
         _electorate,
         _families,
         weightless_voters,
@@ -61,7 +64,7 @@ def _head_to_head(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fo
     votes = by_pair(whole, MAJORITY)
     baseline = next(iter(results["checkpoints"]))
     against = {a: entry["win_rate"] for (a, b), entry in votes.items() if b == baseline}
-    against |= {b: 1 - entry["win_rate"] for (a, b), entry in votes.items() if a == baseline}
+    against |= {b: complement(entry["win_rate"]) for (a, b), entry in votes.items() if a == baseline}
     for (a, b), entry in votes.items():
         if a not in against or b not in against or outcome(entry["ci95"]) == "open":
             continue
@@ -180,10 +183,25 @@ def _too_narrow(prompts: int, whole: list[dict[str, Any]]) -> str:
     """What percentile intervals of very few prompts are worth; empty where there is none."""
     if prompts >= FEWEST or not any(entry["ci_method"] == "bootstrap" for entry in whole):
         return ""
-    return (
-        f" Bootstrap intervals of fewer than {FEWEST} prompts are too narrow besides: of equal checkpoints on 8 to 20 prompts "
-        "with four seeds, 6.5 to 7.8 % were called better or worse in a simulation, and not 5 %."
-    )
+    return f" Bootstrap intervals of fewer than {FEWEST} prompts are too narrow besides: {TOO_NARROW}"
+
+
+def _few_prompts_of_planned(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
+    """Planned slices of a size at which bootstrap intervals are too narrow; silent where that is said of the whole."""
+    if _too_narrow(results["suite"]["distinct_prompts"], whole):
+        return
+    few: dict[str, int] = {}
+    for entry in results["comparisons"]:
+        planned = entry["planned"] and entry["slice"] != "all" and entry["ci_method"] == "bootstrap"
+        if planned and entry["prompts"] < FEWEST:
+            few[entry["slice"]] = min(entry["prompts"], few.get(entry["slice"], FEWEST))
+    if few:
+        told = ", ".join(f"{name} ({count(prompts, 'prompt')})" for name, prompts in few.items())
+        yield warning(
+            "few_prompts_in_planned_slice",
+            f"Planned on fewer than {FEWEST} prompts: {told}. Bootstrap intervals of so few are too narrow: {TOO_NARROW}",
+            [],
+        )
 
 
 def _electorate(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:

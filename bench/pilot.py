@@ -58,8 +58,11 @@ class Pilot:
     """Mean over the voters of the share of pairs that each ties."""
     vote_correlation: float | None
     """Mean over any two voters; None with one voter, or where one always votes the same."""
+    counted: float = 1.0
+    """Share of pairs that the tie rule leaves in."""
     unfavourable: "Pilot | None" = None
-    """The same with every number at the unfavourable end of its bootstrap over the prompts: fewer ties, higher correlations.
+    """The same with every number at the unfavourable end of its bootstrap over the prompts: fewer ties, fewer pairs that
+    count, higher correlations.
     None with fewer than `FEWEST_FOR_ERROR` prompts."""
 
 
@@ -104,6 +107,7 @@ def read_pilot(path: Path, a: str = "", b: str = "") -> Pilot:
         seeds=measured.seeds,
         scorer_tie_rate=measured.scorer_tie_rate,
         vote_correlation=measured.vote_correlation,
+        counted=float(kept.mean()),
     )
     return replace(pilot, unfavourable=_unfavourable(pilot, signs, cast, texts))
 
@@ -114,18 +118,20 @@ class _Measured:
     seeds: SeedCorrelation | None
     scorer_tie_rate: float
     vote_correlation: float | None
+    counted: float
 
 
 def _measure(signs: Votes, cast: Votes, prompts: npt.NDArray[np.int64]) -> _Measured:
     """Of the vote, shape (pairs,), `NO_VOTE` where there is none, and of the voters' votes, shape (voters, pairs)."""
     kept = signs != NO_VOTE
     if not kept.any():
-        return _Measured(0.0, None, float((cast == 0).mean()), vote_correlation(cast))
+        return _Measured(0.0, None, float((cast == 0).mean()), vote_correlation(cast), 0.0)
     return _Measured(
         tie_rate=float((signs[kept] == 0).mean()),
         seeds=seed_correlation((1 + signs[kept]) / 2, prompts[kept]),
         scorer_tie_rate=float((cast == 0).mean()),
         vote_correlation=vote_correlation(cast),
+        counted=float(kept.mean()),
     )
 
 
@@ -159,6 +165,8 @@ def _unfavourable(pilot: Pilot, signs: Votes, cast: Votes, prompts: npt.NDArray[
         seeds=seeds,
         scorer_tie_rate=lowest([one.scorer_tie_rate for one in drawn], pilot.scorer_tie_rate),
         vote_correlation=votes,
+        # Not 0, of which no number of prompts makes up: one prompt of the pilot has a vote at least.
+        counted=max(1 / len(signs), lowest([one.counted for one in drawn], pilot.counted)),
     )
 
 

@@ -66,6 +66,7 @@ class Row:
 
     seeds: int
     prompts: int
+    """To be drawn, with those that the tie rule leaves out."""
     win_rate: float | None
     """True win rate that is settled; None where ties leave no room for one so high."""
     power: float
@@ -95,6 +96,8 @@ class PowerPlan:
     floor: int | None
     """Prompts that are needed with any number of seeds; None where prompts were given or seeds are independent."""
     pilot: "Pilot | None"
+    counted: float
+    """Share of the pairs drawn on which the vote counts: the pilot's, 1 where its tie rule leaves none out."""
     unfavourable: "PowerPlan | None"
     """The answer at the unfavourable end of the pilot's estimates; None where none of them is used or none can be told."""
 
@@ -130,39 +133,56 @@ def make_power_plan(request: Request, pilot: "Pilot | None" = None) -> PowerPlan
         _check_differs(rate, 0.5 - request.margin)
     design = Design(tie_rate, request.seeds, seeds.value, request.alpha, request.margin)
     shown = sorted({*SEEDS_SHOWN, request.seeds})
-    used = any(found is not None and found.source == "pilot" for found in (ties, seeds, scorers))
+    # The model of an electorate counts even splits half, so there nothing is left out.
+    counted = 1.0 if pilot is None or request.voters > 1 else pilot.counted
+    used = counted < 1 or any(
+        found is not None and found.source == "pilot" for found in (ties, seeds, scorers)
+    )
     worse = pilot.unfavourable if pilot is not None and used else None
     return PowerPlan(
         request=request,
         design=design,
-        rows=tuple(_row(rate, request, replace(design, seeds=s), s) for s in shown),
+        rows=tuple(_row(rate, request, replace(design, seeds=s), s, counted) for s in shown),
         tie_rate=ties,
         seed_correlation=seeds,
         scorer_correlation=scorers,
         vote=vote,
-        floor=_floor(rate, request, design),
+        floor=_floor(rate, request, design, counted),
         pilot=pilot,
+        counted=counted,
         unfavourable=None if worse is None else make_power_plan(request, worse),
     )
 
 
-def _row(rate: float | None, request: Request, design: Design, seeds: int) -> Row:
+def _row(rate: float | None, request: Request, design: Design, seeds: int, counted: float) -> Row:
     if rate is None:
         assert request.prompts is not None  # _check
-        prompts, power = request.prompts, request.power
-        rate = smallest_win_rate(prompts, design, power=power)
+        prompts, count = request.prompts, _counting(request.prompts, counted)
+        power = request.power
+        rate = smallest_win_rate(count, design, power=power)
     elif request.prompts is None:
-        prompts = required_prompts(rate, design, power=request.power)
-        power = power_at(rate, prompts, design)
+        count = required_prompts(rate, design, power=request.power)
+        prompts, power = _drawn(count, counted), power_at(rate, count, design)
     else:
-        prompts, power = request.prompts, power_at(rate, request.prompts, design)
-    return Row(seeds, prompts, rate, power, half_width(prompts, design))
+        prompts, count = request.prompts, _counting(request.prompts, counted)
+        power = power_at(rate, count, design)
+    return Row(seeds, prompts, rate, power, half_width(count, design))
 
 
-def _floor(rate: float | None, request: Request, design: Design) -> int | None:
+def _drawn(prompts: int, counted: float) -> int:
+    """To draw so that `prompts` count."""
+    return math.ceil(prompts / counted - 1e-9)
+
+
+def _counting(prompts: int, counted: float) -> int:
+    """Of those drawn, never fewer than the two that a comparison takes."""
+    return max(2, math.floor(prompts * counted + 1e-9))
+
+
+def _floor(rate: float | None, request: Request, design: Design, counted: float) -> int | None:
     if rate is None or request.prompts is not None or design.seed_correlation == 0:
         return None
-    return required_prompts(rate, replace(design, seeds=math.inf), power=request.power)
+    return _drawn(required_prompts(rate, replace(design, seeds=math.inf), power=request.power), counted)
 
 
 def _assume(given: float | None, measured: float | None, default: float) -> Assumed:

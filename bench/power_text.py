@@ -105,6 +105,11 @@ def _rests_on(plan: PowerPlan) -> list[str]:
         rests.append(f"ties of the vote {100 * plan.vote[1]:.1f} % (model)")
     interval = f"{100 * (1 - request.alpha):g} % interval (alpha {request.alpha:g}, both ends)"
     lines.append(f"Rests on: {'; '.join(rests)}; {interval}; normal approximation.")
+    if plan.counted < 1:
+        lines.append(
+            f"The tie rule leaves pairs out: in the pilot {_percent(plan.counted)} count. Prompts are those to draw, if that "
+            "share stays."
+        )
     if plan.floor is not None:
         lines.append(f"No number of seeds brings it below {count(plan.floor, 'prompt')}.")
     lines += _error_of_pilot(plan)
@@ -131,7 +136,9 @@ def _pilot(pilot: "Pilot") -> str:
 def _error_of_pilot(plan: PowerPlan) -> list[str]:
     """What the answer is at the unfavourable end of the pilot's numbers; nothing where none of them is used."""
     found = (plan.tie_rate, plan.seed_correlation, plan.scorer_correlation)
-    if plan.pilot is None or all(one is None or one.source != "pilot" for one in found):
+    if plan.pilot is None or (
+        plan.counted == 1 and all(one is None or one.source != "pilot" for one in found)
+    ):
         return []
     worse, prompts = plan.unfavourable, count(plan.pilot.prompts, "prompt")
     if worse is None:
@@ -144,9 +151,10 @@ def _error_of_pilot(plan: PowerPlan) -> list[str]:
         answer = f"it takes {count(worse.asked.prompts, 'prompt')}"
     else:
         answer = f"the power is {_percent(worse.asked.power)}"
+    counted = [f"{_percent(worse.counted)} of pairs count"] if worse.counted < 1 else []
     return [
         f"The pilot's {prompts} leave room for error: at the unfavourable 90 % end of its estimates (bootstrap over its "
-        f"prompts; {', '.join(_numbers(worse))}) {answer}."
+        f"prompts; {', '.join([*_numbers(worse), *counted])}) {answer}."
     ]
 
 

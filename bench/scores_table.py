@@ -174,7 +174,8 @@ def _scores(column: pd.Series, source: str) -> npt.NDArray[np.float64]:
         raise DataError(
             f'{source} {rows_named(faulty)}: column "score" is not a finite number (row {row + 1} has '
             f"{given[row]!r}). Score these samples again or delete them for all checkpoints; a failed score "
-            "is not a zero."
+            "is not a zero. Or delete these rows alone and compare with --drop-incomplete, which leaves the samples out for all "
+            "checkpoints."
         )
     return values
 

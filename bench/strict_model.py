@@ -60,9 +60,7 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], whole: str) -> str:
     field = f"{key}{where}" or whole
     if detail["type"] == "extra_forbidden":
         known = list(_at(model, location[:-1]).model_fields)
-        return (
-            f"unknown key {key!r}{where}; {_nearest(str(location[-1]), known)}Known here: {', '.join(known)}"
-        )
+        return f"unknown key {key!r}{where}; {_nearest(str(location[-1]), known)} here: {', '.join(known)}"
     if detail["type"] == "missing":
         return f"{field} is missing; add it"
     if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
@@ -70,7 +68,7 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], whole: str) -> str:
         given = detail["input"].get("kind") if isinstance(detail["input"], dict) else detail["input"]
         if given is None:
             return f"kind of {field} is missing; it is one of {', '.join(kinds)}"
-        return f"{field}: unknown kind {given!r}; {_nearest(str(given), kinds)}Known: {', '.join(kinds)}"
+        return f"{field}: unknown kind {given!r}; {_nearest(str(given), kinds)}: {', '.join(kinds)}"
     given = f" (given: {detail['input']!r})" if not isinstance(detail["input"], dict) else ""
     if detail["type"] in PLAIN:
         bare = (
@@ -84,8 +82,9 @@ def _fault(detail: ErrorDetails, model: type[BaseModel], whole: str) -> str:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
+    """The nearest name, and the word that begins the list of all."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}? " if near else ""
+    return f"did you mean {near[0]!r}? Known" if near else "known"
 
 
 def _name(location: list[int | str], model: type[BaseModel]) -> tuple[str, str]:

@@ -60,6 +60,7 @@ def _parse_csv(data: bytes, path: Path, what: str, columns: list[str]) -> pa.Tab
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     # A block as long as the file: no row is cut, and row numbers in errors count from the top.
     read = pa.csv.ReadOptions(use_threads=False, block_size=max(len(data), 1))
+    header: list[str] = []
     try:
         # Not by pyarrow's reader of streams: where it fails it leaves a thread that can abort the process at its end.
         lines = (line.decode("utf-8-sig") for line in io.BytesIO(data))
@@ -70,7 +71,14 @@ def _parse_csv(data: bytes, path: Path, what: str, columns: list[str]) -> pa.Tab
         return pa.csv.read_csv(io.BytesIO(data), read, parse, convert)
     except (pa.ArrowInvalid, csv.Error) as error:
         raise DataError(
-            f"{path} is not a well-formed CSV: {error}. Each row needs one value a column, with commas "
+            f"{path} is not a well-formed CSV:{_separator(header)} {error}. Each row needs one value a column, with commas "
             "between them; a prompt with a comma, quote or line break goes between double quotes, with two "
             "of them for a quote in it."
         ) from error
+
+
+def _separator(header: list[str]) -> str:
+    """What to say of a header of one column that holds another separator."""
+    marks = {";": "semicolons", "\t": "tabs"}
+    found = [name for mark, name in marks.items() if len(header) == 1 and mark in header[0]]
+    return f" its header is separated by {found[0]}, not commas; save it with commas." if found else ""

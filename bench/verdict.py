@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prefbench.bench.wording import count, interval_end
+from prefbench.bench.wording import count, interval_end, nothing_but_zeros
 
 __all__ = [
     "CONTRADICTIONS",
@@ -53,12 +53,16 @@ def interval_text(ci95: list[float] | None) -> str:
 
 
 def difference_text(mean: float, ci95: Sequence[float] | None) -> str:
-    """A mean difference to two figures of its interval's half-width: "-0.89 [-1.25, -0.56]"."""
+    """A mean difference to two figures of its interval's half-width: "-0.89 [-1.25, -0.56]".
+
+    Where the eight decimals that there are at most would show nothing but zeros, two figures of each: "+1.2e-09".
+    """
     spread = abs(mean) if ci95 is None else (ci95[1] - ci95[0]) / 2
     digits = 3 if spread == 0 else min(8, max(0, 1 - math.floor(math.log10(spread))))
+    form = "+.1e" if nothing_but_zeros([mean, *(ci95 or ())], digits) else f"+.{digits}f"
     if ci95 is None:
-        return f"{mean:+.{digits}f} [n/a: 1 prompt]"
-    return f"{mean:+.{digits}f} [{ci95[0]:+.{digits}f}, {ci95[1]:+.{digits}f}]"
+        return f"{mean:{form}} [n/a: 1 prompt]"
+    return f"{mean:{form}} [{ci95[0]:{form}}, {ci95[1]:{form}}]"
 
 
 def give_verdicts(results: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Numbers with their nouns, and ends of intervals, in every sentence the same way."""
 
-__all__ = ["count", "fixed", "interval_end"]
+from collections.abc import Sequence
+
+__all__ = ["complement", "count", "fixed", "interval_end", "nothing_but_zeros"]
 
 MOST_DIGITS = 6
 
@@ -28,6 +30,15 @@ def fixed(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
+def complement(share: float) -> float:
+    """A share seen from the other side, without the rounding of binary that 1 - share leaves.
+
+    >>> complement(0.3925), 1 - 0.3925
+    (0.6075, 0.6074999999999999)
+    """
+    return round(1 - share, 12)
+
+
 def interval_end(share: float, digits: int = 1, edge: float = 0.5) -> str:
     """An end of an interval in per cent, with enough decimals to see on which side of `edge` it lies.
 
@@ -37,3 +48,12 @@ def interval_end(share: float, digits: int = 1, edge: float = 0.5) -> str:
     while digits < MOST_DIGITS and share != edge and fixed(100 * share, digits) == fixed(100 * edge, digits):
         digits += 1
     return fixed(100 * share, digits)
+
+
+def nothing_but_zeros(values: Sequence[float], digits: int) -> bool:
+    """Whether so many decimals show zeros alone, although one of the values is none.
+
+    >>> nothing_but_zeros([1e-9, 0.0], 8), nothing_but_zeros([1e-9, 0.1], 8), nothing_but_zeros([0.0], 8)
+    (True, False, False)
+    """
+    return any(values) and all(float(fixed(value, digits)) == 0 for value in values)

@@ -9,7 +9,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from prefbench.bench.gate.wording import error_rates, errors_text, p_note, p_text, shown_p, stop_text
+from prefbench.bench.gate.wording import (
+    basis_text,
+    error_rates,
+    errors_text,
+    p_note,
+    p_text,
+    shown_p,
+    stop_text,
+)
 from prefbench.bench.wording import count
 
 __all__ = ["LIMIT", "code", "gate_markdown"]
@@ -138,10 +146,7 @@ def _under_the_title(report: Mapping[str, Any]) -> str:
     told = ", ".join(f"{counts[outcome]} {words[outcome]}" for outcome in ORDER if counts[outcome])
     voters = report["electorate"]["voters"]
     who = f"{count(len(voters), 'scorer')} vote{'s' if len(voters) == 1 else ''}"
-    return (
-        f"Of {count(len(report['rules']), 'rule')}: {told}. {count(report['prompts'], 'prompt')}, "
-        f"{count(report['pairs'], 'pair')}; {who}."
-    )
+    return f"Of {count(len(report['rules']), 'rule')}: {told}. {basis_text(report)}; {who}."
 
 
 def _row(entry: Mapping[str, Any]) -> str:
@@ -184,7 +189,9 @@ def _small_print(report: Mapping[str, Any]) -> str:
     )
     if report["mode"] == "sequential":
         return f"<sub>{_plain(errors_text(report))} prefbench {report['prefbench']}.</sub>"
+    if not errors_text(report):
+        return f"<sub>prefbench {report['prefbench']}.</sub>"
     return (
-        f"<sub>Intervals at {100 * (1 - report['alpha']):g} % over prompts. {p_note(report['rules'])} "
+        f"<sub>Intervals at {100 * (1 - report['alpha']):g} % over prompts. {p_note(report)} "
         f"{_plain(error_rates(report))}{slices} prefbench {report['prefbench']}.</sub>"
     )

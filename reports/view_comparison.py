@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from prefbench.bench.wording import complement
+
 __all__ = ["VOTE", "Comparison", "State", "Variant", "comparison_of", "variant_of"]
 
 VOTE = "majority"
@@ -45,8 +47,8 @@ class Comparison:
             b=self.a,
             wins=self.losses,
             losses=self.wins,
-            win_rate=1 - self.win_rate,
-            ci95=None if self.ci95 is None else (1 - self.ci95[1], 1 - self.ci95[0]),
+            win_rate=complement(self.win_rate),
+            ci95=None if self.ci95 is None else (complement(self.ci95[1]), complement(self.ci95[0])),
             mean_difference=None if self.mean_difference is None else -self.mean_difference,
             mean_difference_ci95=None
             if self.mean_difference_ci95 is None

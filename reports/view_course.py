@@ -17,12 +17,10 @@ from prefbench.reports.view_forest import Shape
 from prefbench.reports.view_numbers import (
     NARROW,
     Name,
-    decimals_for,
+    difference_words,
     interval_missing,
     percent,
     percent_interval,
-    signed,
-    signed_interval,
     split_name,
 )
 
@@ -223,9 +221,7 @@ def rate_state(entry: Mapping[str, Any]) -> State:
 def difference_cell(entry: Mapping[str, Any], lower_is_better: bool) -> Cell:
     """A mean paired difference and its interval; its state is better or worse, whatever the direction."""
     ci = comparison_of(entry).mean_difference_ci95
-    digits = decimals_for(10 * (ci[1] - ci[0]) if ci else abs(entry["mean_difference"]))
-    number = signed(entry["mean_difference"], digits)
-    spread = signed_interval(ci, digits) or interval_missing(entry["prompts"])
+    number, spread = difference_words(entry["mean_difference"], ci, entry["prompts"])
     if ci is None or ci[0] <= 0 <= ci[1]:
         return Cell(number, spread, "open")
     return Cell(number, spread, "higher" if (ci[0] > 0) != lower_is_better else "lower")

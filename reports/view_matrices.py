@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prefbench.bench.wording import nothing_but_zeros
 from prefbench.reports.palette import tint_class
 from prefbench.reports.view_facts import Facts
 from prefbench.reports.view_means import mean_parts
@@ -14,6 +15,7 @@ from prefbench.reports.view_numbers import (
     join_words,
     percent,
     plain,
+    scientific,
     split_name,
     with_interval,
 )
@@ -197,14 +199,17 @@ class MeanRow:
 def mean_rows(facts: Facts, means: Mapping[str, Mapping[str, float]]) -> tuple[MeanRow, ...]:
     """One row for each checkpoint, one cell for each scorer: (mean, change from the baseline, interval)."""
     rows = []
-    digits = {}
+    digits, tiny = {}, set()
     for judge in facts.judges:
         values = [means[name][judge.name] for name in facts.checkpoints]
         digits[judge.name] = decimals_for((max(values) - min(values)) or abs(values[0]))
+        if nothing_but_zeros(values, digits[judge.name]):
+            tiny.add(judge.name)
     for name in facts.checkpoints:
         cells = []
         for judge in facts.judges:
-            text = f"{means[name][judge.name]:.{digits[judge.name]}f}".replace("-", "\u2212")
+            value = means[name][judge.name]
+            text = scientific(value) if judge.name in tiny else plain(value, digits[judge.name])
             row = facts.find(name, facts.baseline, judge.name)
             cells.append((text, *(mean_parts(row) if row else ("", ""))))
         rows.append(MeanRow(split_name(name), tuple(cells)))

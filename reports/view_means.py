@@ -1,7 +1,7 @@
 """Mean differences between two checkpoints, in the scorer's own unit."""
 
 from prefbench.reports.view_facts import Comparison
-from prefbench.reports.view_numbers import decimals_for, interval_missing, signed, signed_interval
+from prefbench.reports.view_numbers import difference_words
 
 __all__ = ["mean_parts", "mean_words"]
 
@@ -16,7 +16,4 @@ def mean_parts(row: Comparison) -> tuple[str, str]:
     """The mean difference and its interval; both empty where the table has none."""
     if row.mean_difference is None:
         return "", ""
-    ci = row.mean_difference_ci95
-    # To a fifth of the interval's width: further decimals are noise.
-    digits = decimals_for(10 * (ci[1] - ci[0]) if ci else abs(row.mean_difference))
-    return signed(row.mean_difference, digits), signed_interval(ci, digits) or interval_missing(row.prompts)
+    return difference_words(row.mean_difference, row.mean_difference_ci95, row.prompts)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prefbench.bench.wording import count, fixed, interval_end
+from prefbench.bench.wording import count, fixed, interval_end, nothing_but_zeros
 
 __all__ = [
     "EXACT_MARK",
@@ -17,6 +17,7 @@ __all__ = [
     "Name",
     "count",
     "decimals_for",
+    "difference_words",
     "interval_cell",
     "interval_missing",
     "interval_words",
@@ -26,6 +27,7 @@ __all__ = [
     "percent",
     "percent_interval",
     "plain",
+    "scientific",
     "signed",
     "signed_interval",
     "split_name",
@@ -163,6 +165,28 @@ def signed_interval(ci: tuple[float, float] | None, digits: int) -> str | None:
             places += 1
         bounds.append(signed(bound, places))
     return " to ".join(bounds)
+
+
+def scientific(value: float, sign: str = "") -> str:
+    """Two figures and an exponent, for what has only zeros among its decimals.
+
+    >>> scientific(-1.23e-9), scientific(1.23e-9, "+")
+    ('−1.2e−09', '+1.2e−09')
+    """
+    return f"{value:{sign}.1e}".replace("-", MINUS)
+
+
+def difference_words(mean: float, ci: tuple[float, float] | None, prompts: int) -> tuple[str, str]:
+    """A mean difference and its interval, or why there is none, to a fifth of the interval's width: more decimals are noise.
+
+    >>> difference_words(0.0741, (0.061, 0.086), 90), difference_words(1.2e-9, (-1e-9, 3e-9), 90)
+    (('+0.074', '+0.061 to +0.086'), ('+1.2e−09', '−1.0e−09 to +3.0e−09'))
+    """
+    digits = decimals_for(10 * (ci[1] - ci[0]) if ci else abs(mean))
+    if nothing_but_zeros([mean, *(ci or ())], digits):
+        spread = " to ".join(scientific(bound, "+") for bound in ci) if ci else interval_missing(prompts)
+        return scientific(mean, "+"), spread
+    return signed(mean, digits), signed_interval(ci, digits) or interval_missing(prompts)
 
 
 def p_text(p: float | None) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prefbench.bench.wording import nothing_but_zeros
 from prefbench.reports.thumbnails import QUALITY, THUMB_SIDE, TINY_SIDE, Thumbnail, picture_format, thumbnail
 from prefbench.reports.view_facts import Facts
 from prefbench.reports.view_headline import focus
-from prefbench.reports.view_numbers import count, decimals_for
+from prefbench.reports.view_numbers import count, decimals_for, plain, scientific
 from prefbench.reports.view_sorting import ScoreCube, SortKeys, most_telling, score_cube, sort_keys
 
 __all__ = [
@@ -106,9 +107,10 @@ def _texts(cube: ScoreCube, kept: list[int]) -> list[list[list[str]]]:
     """Scores as shown, (checkpoint, scorer, unit); decimals by each scorer's spread."""
     spreads = cube.shown.std(axis=(0, 2))
     digits = [decimals_for(float(spread)) for spread in spreads]
+    tiny = [nothing_but_zeros(cube.shown[:, k].ravel().tolist(), places) for k, places in enumerate(digits)]
     return [
         [
-            [f"{value:.{digits[k]}f}".replace("-", "\u2212") for value in row[kept]]
+            [scientific(value) if tiny[k] else plain(value, digits[k]) for value in row[kept].tolist()]
             for k, row in enumerate(checkpoint)
         ]
         for checkpoint in cube.shown

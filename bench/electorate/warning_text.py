@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prefbench.bench.verdict import interval_text
+from prefbench.bench.wording import complement
 
 __all__ = ["Found", "by_pair", "pairs_text", "percent", "warning"]
 
@@ -29,5 +30,5 @@ def percent(entry: Mapping[str, Any], turned: bool = False) -> str:
     """Win rate and interval, seen from `b` where `turned`."""
     rate, ci95 = entry["win_rate"], entry["ci95"]
     if turned:
-        rate, ci95 = 1 - rate, None if ci95 is None else [1 - ci95[1], 1 - ci95[0]]
+        rate, ci95 = complement(rate), ci95 and [complement(ci95[1]), complement(ci95[0])]
     return f"{100 * rate:.1f} % {interval_text(ci95)}"

@@ -17,16 +17,14 @@ def errors_of(claims: Sequence[Claim], alpha: float) -> dict[str, Any]:
 
     "wrong_pass": the largest probability that a release passes which breaks one of the claims. "wrong_fail": that one fails
     which keeps to them, the sum over the claims, the slices as one. Both are about the claims whose error is known, and None
-    where there is none; "not_bounded" names the others.
+    where there is none; "not_bounded" names the others. A cap on failures is counted and errs on neither side.
 
     Args:
         claims: of the gate.
         alpha: one minus the level of every interval.
     """
-    known = [claim for claim in claims if claim.error_is_known]
-    estimated = [claim for claim in known if claim.kind != "failure_cap"]
-    single = sum(not claim.in_family for claim in estimated)
-    chances = single + any(claim.in_family for claim in estimated)
+    known = [claim for claim in claims if claim.error_is_known and claim.kind != "failure_cap"]
+    chances = sum(not claim.in_family for claim in known) + any(claim.in_family for claim in known)
     return {
         "wrong_pass": alpha / 2 if known else None,
         "wrong_fail": min(1.0, chances * alpha / 2) if known else None,

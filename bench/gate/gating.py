@@ -1,6 +1,7 @@
 """A gate from end to end: scores and rules in, a decision and its folder out."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from prefbench.bench.gate.worst import pictures_of, worst_prompts
 from prefbench.bench.run_folder import RESULTS, SCORES, SUITE
 from prefbench.bench.suite import Suite, load_suite
 
-__all__ = ["choose_rules", "gate_release", "suite_of"]
+__all__ = ["choose_rules", "gate_release", "naming", "suite_of"]
 
 
 def gate_release(
@@ -52,7 +53,10 @@ def gate_release(
     chosen, rules_from = choose_rules(suite_of(path), margin, rules)
     gaps = any(rule.kind == "failure_cap" for rule in chosen.rules)
     material = gather(path, candidate, baseline, folder=folder, allow=allow, gaps=gaps)
-    claims = claims_of(chosen, scorers=material.scorers, lower=material.lower, slices=list(material.slices))
+    with naming(rules_from):
+        claims = claims_of(
+            chosen, scorers=material.scorers, lower=material.lower, slices=list(material.slices)
+        )
     rulings = evaluate(claims, material, alpha=chosen.alpha)
     worst, pictures, missing = pictures_of(material, worst_prompts(material))
     report = gate_report(
@@ -89,6 +93,21 @@ def choose_rules(suite: Suite | None, margin: float | None, rules: Path | None) 
             f"--margin is for a gate without written rules, and {where} has some, each with its own margin. Leave --margin out."
         )
     return written, "suite" if rules is None else str(rules)
+
+
+@contextmanager
+def naming(rules_from: str) -> Iterator[None]:
+    """Put where the rules are from before what is wrong with one of them.
+
+    Args:
+        rules_from: of `choose_rules`.
+    """
+    try:
+        yield
+    except UsageError as error:
+        where = "[gate] of the suite" if rules_from == "suite" else rules_from
+        text = str(error)
+        raise UsageError(f"{where}: {text[0].lower()}{text[1:]}") from error
 
 
 def suite_of(path: Path) -> Suite | None:

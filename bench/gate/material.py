@@ -30,6 +30,7 @@ from prefbench.bench.registry import unknown_name
 from prefbench.bench.resamples import interval_named
 from prefbench.bench.results import summarise
 from prefbench.bench.scores_table import check_complete
+from prefbench.bench.wording import count
 
 __all__ = ["Material", "gather", "told_apart"]
 
@@ -181,6 +182,13 @@ def _complete(
     if gaps and before is None:
         everything = list(zip(source.scores["prompt_id"], source.scores["seed"], strict=True))
         return drop_incomplete(frame, samples=everything, checkpoints=names, source=str(source.path))
+    if before is not None and not gaps:
+        how = "without --sequential and with" if sequential else "with"
+        raise DataError(
+            f"{source.path} leaves out {before['samples']:,} of {count(before['of'], 'sample')} that had no score "
+            "(--drop-incomplete), and no rule of the gate says how many may be: they might be those that the candidate fails on. "
+            f"Gate it {how} a rule `failure_cap`, which allows so many, or make the missing scores and compare again."
+        )
     try:
         check_complete(frame, source=str(source.path))
     except DataError as error:

@@ -36,8 +36,10 @@ def print_gate(console: Console, report: Mapping[str, Any]) -> None:
         if text and (entry["outcome"] != "pass" or entry["kind"] in ("failure_cap", "slowdown")):
             console.print()
             console.print(Text.assemble((f"{entry['name']}: ", "bold"), text))
-    console.print()
-    console.print(Text(" ".join(filter(None, [p_note(report["rules"]), errors_text(report)])), style="dim"))
+    footnote = " ".join(filter(None, [p_note(report), errors_text(report)]))
+    if footnote:
+        console.print()
+        console.print(Text(footnote, style="dim"))
     for text in report["remarks"]:
         console.print()
         console.print(Text(text))

@@ -9,7 +9,7 @@ from prefbench.bench.baselines import DEFAULT_FOLDER
 from prefbench.bench.baselines.source import ScoreSource
 from prefbench.bench.electorate.rules import rules_of
 from prefbench.bench.gate.evaluation import Ruling
-from prefbench.bench.gate.gating import choose_rules, suite_of
+from prefbench.bench.gate.gating import choose_rules, naming, suite_of
 from prefbench.bench.gate.material import Material, gather, told_apart
 from prefbench.bench.gate.outputs import add_gate, check_gate_folder, write_gate
 from prefbench.bench.gate.prompt_order import keyed_order
@@ -27,8 +27,8 @@ from prefbench.bench.suite import Suite
 
 __all__ = ["gate_by_blocks", "plan_by_blocks", "replay_gate"]
 
-QUIET = ("unequal_seeds",)
-"""It says that win rates are means over pairs; here they are means over prompt texts."""
+QUIET = ("unequal_seeds", "exact_interval")
+"""About means over pairs and about the intervals of results.json; here are means over prompt texts, with limits of their own."""
 
 
 def gate_by_blocks(
@@ -64,7 +64,7 @@ def gate_by_blocks(
         The report, as it stands in gate.json.
     """
     chosen, rules_from = choose_rules(suite, margin, rules)
-    settings = _settings(chosen, suite.electorate.scorers, block, order_seed)
+    settings = _settings(chosen, rules_from, suite.electorate.scorers, block, order_seed)
     drawn = gate_suite(suite, checkpoints, out, candidate, baseline, settings, allow=allow, **drawing)
     material = _material(drawn, out, candidate, baseline, allow)
     report, pictures = _report(material, chosen, drawn.gate, drawn.use, rules_from, allow)
@@ -86,8 +86,8 @@ def plan_by_blocks(
     **options: Any,
 ) -> Plan:
     """What `gate_by_blocks` would make at most, with all its checks; writes nothing. Arguments as there."""
-    chosen, _ = choose_rules(suite, margin, rules)
-    settings = _settings(chosen, suite.electorate.scorers, block, order_seed)
+    chosen, rules_from = choose_rules(suite, margin, rules)
+    settings = _settings(chosen, rules_from, suite.electorate.scorers, block, order_seed)
     return plan_gate(suite, checkpoints, out, candidate, baseline, settings, **options)
 
 
@@ -124,7 +124,7 @@ def replay_gate(
     check_gate_folder(out)
     chosen, rules_from = choose_rules(suite_of(path), margin, rules)
     material = gather(path, candidate, baseline, folder=folder, allow=allow, sequential=True)
-    settings = _settings(chosen, material.scorers, block, order_seed)
+    settings = _settings(chosen, rules_from, material.scorers, block, order_seed)
     gate, use = replay(material.samples, material.ballots, settings)
     texts = material.samples.about["prompt"]
     seen = texts.isin(keyed_order(texts, order_seed)[: use.prompts]).to_numpy()
@@ -141,8 +141,12 @@ def replay_gate(
     return report
 
 
-def _settings(rules: GateRules, scorers: Collection[str], block: int, order_seed: int) -> Settings:
-    return Settings(sequential_claims(rules, list(scorers)), rules.alpha, block, order_seed)
+def _settings(
+    rules: GateRules, rules_from: str, scorers: Collection[str], block: int, order_seed: int
+) -> Settings:
+    with naming(rules_from):
+        claims = sequential_claims(rules, list(scorers))
+    return Settings(claims, rules.alpha, block, order_seed)
 
 
 def _material(drawn: Drawn, out: Path, candidate: str, baseline: str, allow: Collection[str]) -> Material:

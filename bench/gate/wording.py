@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefbench.bench.gate.claims import Claim
+from prefbench.bench.gate.rules import ALL
+from prefbench.bench.verdict import MAJORITY
 from prefbench.bench.wording import count, interval_end
 
 __all__ = [
     "WORDS",
+    "basis_text",
     "error_rates",
     "errors_text",
     "estimate_text",
@@ -119,12 +122,22 @@ def look_text(look: Mapping[str, Any], of_prompts: int) -> str:
     return f"{head}   {estimate} [{low}, {high}]   {'open' if outcomes[0] == 'inconclusive' else outcomes[0]}"
 
 
+def basis_text(report: Mapping[str, Any]) -> str:
+    """How much a gate rests on, and how much of it the vote counts where the tie rule leaves pairs out."""
+    text = f"{count(report['prompts'], 'prompt')} ({count(report['pairs'], 'pair')})"
+    for entry in report["rules"]:
+        of_vote = (entry["scorer"], entry["quantity"], entry["slice"]) == (MAJORITY, "win rate", ALL)
+        if of_vote and entry["pairs"] < report["pairs"]:
+            counted = f"{entry['prompts']:,} ({count(entry['pairs'], 'pair')})"
+            return f"{text}, of which the tie rule counts {counted} for the vote"
+    return text
+
+
 def errors_text(report: Mapping[str, Any]) -> str:
-    """What the intervals of a report mean, and how often a gate like this errs."""
-    level, over = (
-        100 * (1 - report["alpha"]),
-        f"{count(report['prompts'], 'prompt')} ({count(report['pairs'], 'pair')})",
-    )
+    """What the intervals of a report mean, and how often a gate like this errs; empty where all is counted."""
+    if all(entry["kind"] == "failure_cap" for entry in report["rules"]):
+        return ""
+    level, over = 100 * (1 - report["alpha"]), basis_text(report)
     if report["mode"] == "sequential":
         level = 100 * (1 - report["sequential"]["alpha_of_rule"])
         how = f"Limits at {level:g} % hold at every look at once, here over {over}."
@@ -140,6 +153,8 @@ def error_rates(report: Mapping[str, Any]) -> str:
         entry["kind"] for entry in report["rules"] if entry["name"] in errors["not_bounded"]
     )
     aside = " and ".join(f"a {kind}" for kind in kinds)
+    if errors["wrong_pass"] is None and not kinds:
+        return ""
     if errors["wrong_pass"] is None:
         return f"How often {aside} errs depends on how its values are spread, and has no bound here (docs/gate.md)."
     return (
@@ -156,14 +171,15 @@ def shown_p(entry: Mapping[str, Any]) -> float | None:
     return p
 
 
-def p_note(entries: Sequence[Mapping[str, Any]]) -> str:
-    """What the printed p-values are of; empty where none is printed."""
+def p_note(report: Mapping[str, Any]) -> str:
+    """What the printed p-values are of, and held against; empty where none is printed."""
+    entries = report["rules"]
     if all(shown_p(entry) is None for entry in entries):
         return ""
     failed = [entry for entry in entries if entry["outcome"] == "fail" and shown_p(entry) is not None]
     holm = ", after Holm for a slice" if any(entry["p_adjusted"] is not None for entry in failed) else ""
     kept = f'; of a failed one, of "the rule is kept"{holm}' if failed else ""
-    return f'p: one-sided, of "the rule is broken"{kept}.'
+    return f'p: one-sided, of "the rule is broken"{kept}; cut-off alpha/2 = {report["alpha"] / 2:g}.'
 
 
 def p_text(p: float | None) -> str:

@@ -6,6 +6,7 @@ people.json: {"schema": 1, "prefbench", "created",
  "annotators": [as `Annotator`, plus "flagged", "dropped"], "tests": text, "dropped": [names],
  "krippendorff_alpha": of the annotators that count, null where no pair has two judgements,
  "people": as in `prefbench judges` (`judging.py`), of people alone,
+ "people_before": the same with the dropped annotators, null where nobody is dropped,
  "comparisons": [{"a", "b", "prompts", "pairs", "judgements", "wins", "ties", "losses": of the majority, "win_rate", "ci95",
                   "ci_method", "p_value"}],
  "scorers": what `prefbench judges` writes of the scorers on these pairs, null without --scores,
@@ -109,6 +110,9 @@ def import_votes(request: Request, out: Path, *, resamples: int = 10_000, seed: 
     dropped = [each.name for each in annotators if each.flagged] if request.drop_flagged else []
     pairs = _counted(request, judgements, only, dropped)
     results = _results(judgements, annotators, dropped, pairs, resamples, seed)
+    if dropped:
+        everybody = _counted(request, judgements, only, ())
+        results["people_before"] = people_block(everybody.choices, {}, everybody.clusters, resamples, seed)
     table = None
     if scores is not None and request.scores:
         scorers = judged_scorers(pairs, scores, request.scores)
@@ -202,6 +206,7 @@ def _results(
         "dropped": dropped,
         "krippendorff_alpha": alpha,
         "people": people_block(pairs.choices, {}, pairs.clusters, resamples, seed),
+        "people_before": None,
         "comparisons": _comparisons(pairs, resamples, seed),
         "scorers": None,
         "table": None,

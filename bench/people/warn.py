@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefbench.bench.caveats import FEW_PROMPTS
-from prefbench.bench.judges.wording import listed
+from prefbench.bench.judges.wording import listed, people_statements
 from prefbench.bench.wording import count
 
 __all__ = ["warnings_of"]
@@ -15,9 +15,10 @@ def warnings_of(results: Mapping[str, Any]) -> list[str]:
     votes, found = results["votes"], []
     flagged = [each["name"] for each in results["annotators"] if each["flagged"]]
     if results["dropped"]:
+        who = [f"{each['name']} ({each['verdict']})" for each in results["annotators"] if each["dropped"]]
+        before = people_statements(results["people_before"])
         found.append(
-            f"Left out as flagged: {listed(results['dropped'])}. Without those who disagree with the others, people agree more "
-            "with one another than they did."
+            " ".join([f"Left out as flagged: {listed(who)}.", *(["Before that:", *before] if before else [])])
         )
     elif flagged:
         found.append(

@@ -16,7 +16,7 @@ from prefbench.bench.image_manifest import Manifest
 from prefbench.bench.progress import Stages
 from prefbench.scorers.image_io import open_rgb
 
-__all__ = ["ENCODINGS", "GIVEN", "LOSSLESS", "LOSSY", "Copies", "Encoding", "write_copies"]
+__all__ = ["ENCODINGS", "GIVEN", "LOSSLESS", "LOSSY", "Copies", "Encoding", "count_different", "write_copies"]
 
 GIVEN = "as given"
 """The image file itself."""
@@ -79,12 +79,8 @@ def write_copies(manifest: Manifest, folder: Path, stages: Stages) -> Copies:
             raise MissingDependencyError(f"This Pillow was built without {name}. Install a wheel of Pillow.")
 
     def copy(row: int) -> tuple[str, list[float]]:
-        try:
-            picture = open_rgb(manifest.images[row])
-        except DataError as error:
-            raise DataError(f"{manifest.path} row {row + 1}: {error} Nothing was scored.") from error
-        pixels = sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
-        return pixels, [
+        picture = _picture(manifest, row)
+        return _pixels(picture), [
             _write(picture, encoding, _path(folder, encoding, row), manifest, row) for encoding in ENCODINGS
         ]
 
@@ -101,6 +97,31 @@ def write_copies(manifest: Manifest, folder: Path, stages: Stages) -> Copies:
     paths = {encoding.name: [_path(folder, encoding, row) for row in rows] for encoding in ENCODINGS}
     psnr = {encoding.name: table[:, k] for k, encoding in enumerate(ENCODINGS)}
     return Copies(paths, psnr, [pixels for pixels, _ in found])
+
+
+def count_different(manifest: Manifest, enough: int) -> int:
+    """Different pictures of a manifest; it is read until there are `enough`.
+
+    Raises:
+        DataError: an image that cannot be decoded, with its row.
+    """
+    seen: set[str] = set()
+    for row in range(len(manifest.images)):
+        seen.add(_pixels(_picture(manifest, row)))
+        if len(seen) == enough:
+            break
+    return len(seen)
+
+
+def _picture(manifest: Manifest, row: int) -> Image.Image:
+    try:
+        return open_rgb(manifest.images[row])
+    except DataError as error:
+        raise DataError(f"{manifest.path} row {row + 1}: {error} Nothing was scored.") from error
+
+
+def _pixels(picture: Image.Image) -> str:
+    return sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
 
 
 def _path(folder: Path, encoding: Encoding, row: int) -> Path:

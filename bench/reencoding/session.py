@@ -26,7 +26,15 @@ from prefbench.bench.exceptions import DataError
 from prefbench.bench.image_manifest import Manifest
 from prefbench.bench.out_folder import check_own_folder
 from prefbench.bench.progress import Stages, silent
-from prefbench.bench.reencoding.copies import ENCODINGS, GIVEN, LOSSLESS, LOSSY, Copies, write_copies
+from prefbench.bench.reencoding.copies import (
+    ENCODINGS,
+    GIVEN,
+    LOSSLESS,
+    LOSSY,
+    Copies,
+    count_different,
+    write_copies,
+)
 from prefbench.bench.score_folder import check_score_folder
 from prefbench.bench.score_manifest import ScoredManifest, check_scorers, score_manifest
 from prefbench.bench.tally.reencoding_noise import NEIGHBOURS, reencoding_noise, turned_votes
@@ -94,10 +102,10 @@ def measure_noise(
     check_score_folder(out / SCORES)
     _check_number(manifest, len(manifest.images))
     check_scorers(scorers)
+    _check_number(manifest, count_different(manifest, FEWEST))
     with tempfile.TemporaryDirectory(prefix="prefbench-noise-") as folder:
         copies = write_copies(manifest, Path(folder), stages)
         kept = np.sort(np.unique(copies.pixels, return_index=True)[1]).tolist()
-        _check_number(manifest, len(kept))
         scored = score_manifest(
             _expanded(manifest, copies, kept),
             scorers,

@@ -269,6 +269,28 @@ def test_of_a_comparison_its_electorate_and_directions_count(tmp_path):
     assert read_after(out, results).win_rate == 1.0
 
 
+def test_prompts_that_the_tie_rule_leaves_out_are_drawn_too(tmp_path):
+    """197 prompts must count. Two voters agree on 12 of 20: 197 x 20 / 12 = 328.3.
+
+    A resample has Bin(20, .6) that count, up to 8 with probability .057 and 9 with .128: 10 % lie up to 9. 197 x 20 / 9 = 437.8.
+    Of 329 prompts 197 count: Phi(.1 sqrt(197 / .25) - 1.96) = Phi(.8471) = .8015.
+    """
+    from prefbench.bench.comparison import compare_scores
+    from prefbench.bench.electorate.options import VotingOptions
+
+    path, out = tmp_path / "scores.csv", tmp_path / "out"
+    votes = [[[1]] * 7 + [[-1]] * 13, [[1]] * 7 + [[-1]] * 5 + [[1]] * 8]
+    small_table(votes, scorers=("one", "two")).to_csv(path, index=False)
+    compare_scores(path, "mine", "base", out, resamples=1000, voting=VotingOptions(tie_rule="abstain"))
+    output = plan("--win-rate", 0.6, "--pilot", out)
+    assert output.startswith("It takes 329 prompts")
+    assert "in the pilot 60.0 % count" in output
+    assert "45.0 % of pairs count) it takes 438 prompts" in output
+    both = plan("--win-rate", 0.6, "--prompts", 329, "--pilot", out)
+    assert "with power 80.2 %" in both
+    assert "of pairs count" not in plan("--win-rate", 0.6, "--pilot", out, "--voters", 2)
+
+
 def read_after(folder, results):
     (folder / "results.json").write_text(json.dumps(results))
     return read_pilot(folder)

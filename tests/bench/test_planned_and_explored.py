@@ -162,6 +162,24 @@ def test_the_caveat_counts_the_slices_that_were_not_planned_and_what_is_left_of_
     assert len(slices) == 3 * 3 * 4 - 2
 
 
+def test_planned_slices_of_fewer_than_30_prompts_are_told_in_one_sentence(results):
+    """Of 40 prompts 20 are category A and 10 hard; an explored slice is not told, nor one of 30 or more."""
+
+    def told(found):
+        return [w["text"] for w in found["warnings"] if w["kind"] == "few_prompts_in_planned_slice"]
+
+    (text,) = told(results)
+    assert text.startswith("Planned on fewer than 30 prompts: category=A (20 prompts). ")
+    assert "6.5 to 7.8 %" in text
+    assert not told(judged(made(prompts=60), planned_slices=["category=A"])), "30 prompts"
+    (text,) = told(judged(made(lift=0.1), planned_slices=["category=A", "challenge=hard"]))
+    assert "category=A (20 prompts), challenge=hard (10 prompts). " in text
+    (few,) = [
+        w for w in judged(made(prompts=28), planned_slices=["category=A"])["warnings"] if "6.5" in w["text"]
+    ]
+    assert few["kind"] == "few_prompts", "of the whole it is said once"
+
+
 def printed(found):
     console = Console(file=io.StringIO(), width=80)
     print_results(console, found)

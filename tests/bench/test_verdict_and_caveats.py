@@ -10,7 +10,7 @@ from prefbench.bench.gate.claims import Claim
 from prefbench.bench.gate.wording import estimate_text
 from prefbench.bench.results import summarise
 from prefbench.bench.scores_table import check_scores
-from prefbench.bench.verdict import interval_text, outcome
+from prefbench.bench.verdict import difference_text, interval_text, outcome
 
 COLUMNS = ["checkpoint", "prompt_id", "prompt", "seed", "scorer", "score"]
 
@@ -208,3 +208,10 @@ def test_copies_of_a_checkpoint_tie_in_one_sentence_and_their_interval_is_explai
     exact = [w["text"] for w in found["warnings"] if w["kind"] == "exact_interval"]
     assert len(exact) == 1
     assert "b over a [48.5, 51.5] is an exact bound over prompts" in exact[0]
+
+
+def test_a_difference_that_decimals_would_show_as_zeros_has_an_exponent():
+    assert difference_text(1.23e-9, [-1e-9, 3.4e-9]) == "+1.2e-09 [-1.0e-09, +3.4e-09]"
+    assert difference_text(4e-4, [4e-4, 4e-4]) == "+4.0e-04 [+4.0e-04, +4.0e-04]", "constant"
+    assert difference_text(0.0, [0.0, 0.0]) == "+0.000 [+0.000, +0.000]"
+    assert difference_text(5.0, [5 - 1e-12, 5 + 1e-12]) == "+5.00000000 [+5.00000000, +5.00000000]"

@@ -59,6 +59,7 @@ def entry(outcome="pass", name="non_inferiority majority margin 0.03", **fields)
         "quantity": "win rate",
         "outcome": outcome,
         "prompts": 100,
+        "pairs": 200,
         "p_value": 0.012,
         "p_value_fail": 0.97,
         "p_adjusted": None,
@@ -155,7 +156,10 @@ def test_markdown_begins_with_the_verdict_and_lists_broken_rules_first():
     assert rows[2][2:] == ["52.0 % [48.0, 56.0]", "&gt; 47 %", "0.012", "100"]
     assert rows[0][4] == "0.970", "of a broken rule, the p-value that speaks against it"
     assert "- `open`: About 200 prompts decide." in text
-    assert 'p: one-sided, of "the rule is broken"; of a failed one, of "the rule is kept".' in lines[-1]
+    assert (
+        'p: one-sided, of "the rule is broken"; of a failed one, of "the rule is kept"; cut-off alpha/2 = 0.025.'
+        in lines[-1]
+    )
 
 
 def test_no_name_becomes_markup_a_mention_or_a_row():

@@ -4,7 +4,7 @@ import pytest
 
 from prefbench.reports.view_facts import Comparison
 from prefbench.reports.view_forest import axis_ticks, forest_row, mark, plot_x
-from prefbench.reports.view_numbers import NARROW
+from prefbench.reports.view_numbers import NARROW, percent
 
 
 def comparison(win_rate: float, ci95: tuple[float, float] | None, prompts: int = 200) -> Comparison:
@@ -82,3 +82,6 @@ def test_turning_a_comparison_round_twice_gives_it_back() -> None:
     assert row.turned().win_rate == pytest.approx(0.2)
     assert row.turned().ci95 == (0.125, 0.25)
     assert row.turned().turned() == row
+    assert percent(comparison(0.3925, None).turned().win_rate) == "60.8", (
+        "1 - 0.3925 in binary is below 60.75 %"
+    )

@@ -80,9 +80,8 @@ def test_the_exit_code_is_the_outcome_and_the_verdict_comes_first(tmp_path, coun
     assert found.stdout.startswith(words)
     assert max(len(line) for line in found.stdout.splitlines() if "Written" not in line) <= 80
     told = 'p: one-sided, of "the rule is broken"'
-    assert told + ('; of a failed one, of "the rule is kept".' if code == 1 else ".") in " ".join(
-        found.stdout.split()
-    )
+    told += '; of a failed one, of "the rule is kept"' if code == 1 else ""
+    assert f"{told}; cut-off alpha/2 = 0.025." in " ".join(found.stdout.split())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == WRITTEN
     report = json.loads((tmp_path / "out" / "gate.json").read_text(encoding="utf-8"))
     assert report["exit_code"] == code
@@ -177,7 +176,7 @@ NI = '[[rules]]\nkind = "non_inferiority"\nmargin = 0.03\n'
         ("[[rules]]\nmargin = 0.1", ["kind of rule 1 is missing", "slowdown"]),
         (
             '[[rules]]\nkind = "superiority"\nmargin = 0.1',
-            ["unknown key 'margin' of rule 1", "Known here: kind, scorer, slice"],
+            ["unknown key 'margin' of rule 1", "; known here: kind, scorer, slice"],
         ),
         ('[[rules]]\nkind = "non_inferiority"', ["margin of rule 1 is missing; add it"]),
         (
@@ -207,7 +206,10 @@ NI = '[[rules]]\nkind = "non_inferiority"\nmargin = 0.03\n'
         ('[[rule]]\nkind = "superiority"', ["no list of rules: it has 'rule'"]),
         ("[gate]\nalpha = 0.1\n", ["stand at the top"]),
         ("rules = [", ["not valid TOML"]),
-        (NI + 'scorer = "oen"', ["rule 1 (non_inferiority)", "Did you mean 'one'?"]),
+        (
+            NI + 'scorer = "oen"',
+            ["gate.toml: unknown scorer in rule 1 (non_inferiority)", "Did you mean 'one'?"],
+        ),
         (NI + 'slice = "category=Anmals"', ["rule 1 (non_inferiority)", "Did you mean 'category=Animals'?"]),
         (
             '[[rules]]\nkind = "slice_loss"\nslices = ["challenge"]\nmargin = 0.1',
@@ -243,6 +245,24 @@ def test_a_missing_score_is_refused_with_the_way_out(tmp_path):
     message = refusal(tmp_path, "--sequential")
     assert "without --sequential and with a rule `failure_cap`" in message
     assert "a gate by blocks has no such rule, so it leaves out none" in message
+
+
+def test_a_comparison_that_left_samples_out_is_refused_without_a_cap(tmp_path):
+    """One of 50 samples has no score of "mine": `--drop-incomplete` needs no number, and the gate asks for one."""
+    save(tmp_path, table([outcomes(wins=50)]).iloc[:-1])
+    arguments = ["compare", tmp_path / "scores.csv", "--a", "mine", "--b", "base", "--out", tmp_path / "run"]
+    done = CliRunner().invoke(app, [*map(str, arguments), "--drop-incomplete"])
+    assert done.exit_code == 0, done.output
+    told = "leaves out 1 of 50 samples that had no score"
+    message = refusal(tmp_path, source="run")
+    assert told in message
+    assert "Gate it with a rule `failure_cap`" in message
+    assert "Gate it without --sequential and with" in refusal(tmp_path, "--sequential", source="run")
+    cap = rules_file(tmp_path, '[[rules]]\nkind = "failure_cap"\nmaximum = 0.02\n')
+    found = here(tmp_path, *cap, source="run")
+    assert found.exit_code == 0, found.output
+    assert "intervals over" not in found.stdout
+    assert "Intervals" not in (tmp_path / "out" / "gate.md").read_text(encoding="utf-8")
 
 
 def test_a_stored_baseline_is_held_against_and_differences_are_named(tmp_path):

@@ -18,7 +18,7 @@ from prefbench.bench.gate.evaluation import decide
 from prefbench.bench.gate.evidence import FEWEST, weigh
 from prefbench.bench.gate.gating import gate_release
 from prefbench.bench.gate.needed import needed_for_win_rate
-from prefbench.bench.gate.wording import error_rates
+from prefbench.bench.gate.wording import error_rates, errors_text
 from prefbench.bench.importers.imagereward_benchmark import read_results
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.win_rate import tally
@@ -269,6 +269,9 @@ def test_missing_scores_are_refused_without_a_cap_and_counted_with_one(gate):
     broken = gate(holes, both + rule("failure_cap", maximum=0.02))
     assert (broken["outcome"], broken["rules"][1]["outcome"]) == ("fail", "fail")
     assert "mine: 3 by one" in broken["rules"][1]["note"]
+    alone = gate(holes, rule("failure_cap", maximum=0.03))
+    assert (alone["errors"]["wrong_pass"], alone["errors"]["wrong_fail"]) == (None, None), "it is counted"
+    assert errors_text(alone) == ""
 
 
 @pytest.mark.parametrize("interval", ["percentile", "bca"])

@@ -9,6 +9,7 @@ from prefbench.bench.comparison import compare_scores
 from prefbench.bench.electorate.options import VotingOptions
 from prefbench.bench.exceptions import UsageError
 from prefbench.bench.gate.gating import gate_release
+from prefbench.bench.gate.wording import basis_text
 
 RULES = '[[rules]]\nkind = "slice_loss"\nslices = ["category"]\nmargin = 0.03\n'
 
@@ -44,7 +45,11 @@ def test_prompts_needed_where_the_vote_abstains_are_prompts_to_draw(gate):
     both = outcomes(wins=22, losses=16)
     frame = table([both + outcomes(wins=62), both + outcomes(losses=62)], scorers=("one", "two"))
     rules = '[[rules]]\nkind = "superiority"\n'
-    (entry,) = gate(frame, rules, voting=VotingOptions(tie_rule="abstain"), resamples=1000)["rules"]
+    report = gate(frame, rules, voting=VotingOptions(tie_rule="abstain"), resamples=1000)
+    (entry,) = report["rules"]
+    assert basis_text(report) == (
+        "100 prompts (100 pairs), of which the tie rule counts 38 (38 pairs) for the vote"
+    )
     needed = entry["needed"]
     assert (entry["prompts"], needed["prompts"], needed["more_prompts"], needed["seeds"]) == (
         38,

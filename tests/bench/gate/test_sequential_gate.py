@@ -12,7 +12,7 @@ from release_tables import release
 from typer.testing import CliRunner
 
 from prefbench.bench.cli import app
-from prefbench.bench.exceptions import PrefbenchError
+from prefbench.bench.exceptions import PrefbenchError, UsageError
 from prefbench.bench.gate.gating import gate_release
 from prefbench.bench.gate.sequential_gating import gate_by_blocks, replay_gate
 from prefbench.bench.run import run_suite
@@ -105,6 +105,22 @@ def test_that_win_rates_are_means_over_pairs_is_not_said_of_a_gate_that_takes_me
         for decide in (gate_release, replay_gate)
     ]
     assert kinds[0] - kinds[1] == {"unequal_seeds"}
+
+
+def test_an_exact_bound_that_it_does_not_use_is_not_said_of_a_sequential_gate(tmp_path: Path) -> None:
+    """All 40 prompts are won: the exact bound decides the gate over the whole table, limits of its own the other."""
+    write_scores(release(np.random.default_rng(0), 1.0, prompts=40, ties=0.0), tmp_path / "s.csv")
+    kinds = [
+        {told["kind"] for told in decide(tmp_path / "s.csv", "mine", "base", tmp_path / "out")["warnings"]}
+        for decide in (gate_release, replay_gate)
+    ]
+    assert kinds[0] - kinds[1] == {"exact_interval"}
+
+
+def test_a_rule_that_names_no_scorer_is_told_with_its_file(scores: Path, tmp_path: Path) -> None:
+    (tmp_path / "gate.toml").write_text('[[rules]]\nkind = "superiority"\nscorer = "oen"\n')
+    with pytest.raises(UsageError, match=r"gate\.toml: unknown scorer in rule 1.*Did you mean 'one'"):
+        replay_gate(scores, "mine", "base", tmp_path / "gate", rules=tmp_path / "gate.toml")
 
 
 @pytest.mark.parametrize(

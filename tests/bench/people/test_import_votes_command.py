@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from prefbench.bench.cli import app
 from prefbench.bench.exceptions import PrefbenchError
+from prefbench.bench.judges.people import PERSON
 from prefbench.bench.people.columns import COLUMNS
 from prefbench.bench.scores_table import read_scores
 
@@ -158,7 +159,7 @@ def test_flagged_annotators_are_left_out_only_on_request(folder: Path) -> None:
     assert "1 annotator flagged (first 9), whose judgements count all the same" in " ".join(
         kept.output.split()
     )
-    run("import-votes", folder / "crowd.csv", "--drop-flagged", "--out", folder / "dropped")
+    shown = run("import-votes", folder / "crowd.csv", "--drop-flagged", "--out", folder / "dropped")
     one, other = people_of(folder / "kept"), people_of(folder / "dropped")
     assert other["dropped"] == ["first 9"]
     theirs = next(each["judgements"] for each in one["annotators"] if each["name"] == "first 9")
@@ -168,6 +169,12 @@ def test_flagged_annotators_are_left_out_only_on_request(folder: Path) -> None:
         "flags are decided once, on all"
     )
     assert other["krippendorff_alpha"] > one["krippendorff_alpha"]
+    assert one["people_before"] is None
+    assert other["people_before"] == one["people"] != other["people"]
+    verdict = next(each["verdict"] for each in one["annotators"] if each["name"] == "first 9")
+    share = f"{100 * one['people']['one']['who'][PERSON]['agreement']:.1f}"
+    said = f"Left out as flagged: first 9 ({verdict}). Before that: Two annotators of a pair give the same answer in {share} ["
+    assert said in " ".join(shown.output.split())
 
 
 def test_people_may_have_another_name(folder: Path) -> None:
