@@ -158,7 +158,7 @@ def error_rates(report: Mapping[str, Any]) -> str:
     if errors["wrong_pass"] is None:
         return f"How often {aside} errs depends on how its values are spread, and has no bound here (docs/gate.md)."
     return (
-        f"The gate passes wrongly with probability {100 * errors['wrong_pass']:g} % at most, fails wrongly with "
+        f"The gate passes wrongly with a probability of about {100 * errors['wrong_pass']:g} % at most, fails wrongly with about "
         f"{100 * errors['wrong_fail']:g} % at most{f', but for {aside}, which can err oftener (docs/gate.md)' if kinds else ''}."
     )
 
