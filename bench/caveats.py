@@ -12,7 +12,7 @@ from prefbench.bench.electorate.caveats import (
     weightless_voters,
 )
 from prefbench.bench.electorate.warning_text import Found, by_pair, pairs_text, percent, warning
-from prefbench.bench.gate.evidence import FEWEST
+from prefbench.bench.tally.resampling import ENOUGH_PROMPTS
 from prefbench.bench.tally.unanimity import RARE
 from prefbench.bench.training_groups import training_groups
 from prefbench.bench.verdict import MAJORITY, interval_text, outcome
@@ -181,9 +181,9 @@ def _few_prompts(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Fou
 
 def _too_narrow(prompts: int, whole: list[dict[str, Any]]) -> str:
     """What percentile intervals of very few prompts are worth; empty where there is none."""
-    if prompts >= FEWEST or not any(entry["ci_method"] == "bootstrap" for entry in whole):
+    if prompts >= ENOUGH_PROMPTS or not any(entry["ci_method"] == "bootstrap" for entry in whole):
         return ""
-    return f" Bootstrap intervals of fewer than {FEWEST} prompts are too narrow besides: {TOO_NARROW}"
+    return f" Bootstrap intervals of fewer than {ENOUGH_PROMPTS} prompts are too narrow besides: {TOO_NARROW}"
 
 
 def _few_prompts_of_planned(results: Mapping[str, Any], whole: list[dict[str, Any]]) -> Found:
@@ -193,13 +193,13 @@ def _few_prompts_of_planned(results: Mapping[str, Any], whole: list[dict[str, An
     few: dict[str, int] = {}
     for entry in results["comparisons"]:
         planned = entry["planned"] and entry["slice"] != "all" and entry["ci_method"] == "bootstrap"
-        if planned and entry["prompts"] < FEWEST:
-            few[entry["slice"]] = min(entry["prompts"], few.get(entry["slice"], FEWEST))
+        if planned and entry["prompts"] < ENOUGH_PROMPTS:
+            few[entry["slice"]] = min(entry["prompts"], few.get(entry["slice"], ENOUGH_PROMPTS))
     if few:
         told = ", ".join(f"{name} ({count(prompts, 'prompt')})" for name, prompts in few.items())
         yield warning(
             "few_prompts_in_planned_slice",
-            f"Planned on fewer than {FEWEST} prompts: {told}. Bootstrap intervals of so few are too narrow: {TOO_NARROW}",
+            f"Planned on fewer than {ENOUGH_PROMPTS} prompts: {told}. Bootstrap intervals of so few are too narrow: {TOO_NARROW}",
             [],
         )
 

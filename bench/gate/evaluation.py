@@ -22,13 +22,14 @@ import numpy as np
 
 from prefbench.bench.gate.claims import Claim
 from prefbench.bench.gate.errors import check_resamples
-from prefbench.bench.gate.evidence import FEWEST, ROUNDING, Evidence, Floats, weigh
+from prefbench.bench.gate.evidence import ROUNDING, Evidence, Floats, weigh
 from prefbench.bench.gate.material import Material
 from prefbench.bench.gate.needed import Needed, needed_for_mean, needed_for_win_rate
 from prefbench.bench.gate.rules import ALL
 from prefbench.bench.gate.speed import sampling_ratio
 from prefbench.bench.resamples import stream
 from prefbench.bench.tally.multiplicity import holm
+from prefbench.bench.tally.resampling import ENOUGH_PROMPTS
 from prefbench.bench.verdict import MAJORITY
 
 __all__ = ["EXIT_CODES", "Outcome", "Ruling", "decide", "evaluate", "outcome_of"]
@@ -191,7 +192,8 @@ def _decide(claim: Claim, evidence: Evidence, alpha: float, adjusted: float | No
     if limits is None:
         note = "One prompt: seeds of one prompt say nothing about others, so there are no limits."
     elif not evidence.decides:
-        note = f"{evidence.prompts} prompts: bootstrap limits of fewer than {FEWEST} are too narrow, so they decide nothing."
+        few = f"{evidence.prompts} prompts: bootstrap limits of fewer than {ENOUGH_PROMPTS}"
+        note = f"{few} are too narrow, so they decide nothing."
     else:
         outcome = side_of(limits, claim)
         if outcome == "fail" and adjusted is not None and adjusted > alpha / 2:

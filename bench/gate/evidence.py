@@ -6,8 +6,8 @@ the commonest, the exact bound. The gate needs three things more:
 
 * other levels, and p-values that say the same as the limits: `above(c)` is the tail at which the lower limit would sink to c,
 so that it is below alpha / 2 exactly where the limit is above c.
-* a minimum: a percentile bootstrap of fewer than `FEWEST` prompts is too narrow. Simulated at the margin (docs/gate.md), it
-passes or fails wrongly up to twice as often as it says with 8 to 12 prompts. So such limits are shown and decide nothing. The
+* a minimum: a percentile bootstrap of fewer than `ENOUGH_PROMPTS` prompts is too narrow. Simulated at the margin (docs/gate.md),
+it passes or fails wrongly up to twice as often as it says with 8 to 12 prompts. So such limits are shown and decide nothing. The
 exact bound errs on the safe side at any number, and decides.
 * no limits at all with one prompt.
 """
@@ -20,16 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from prefbench.bench.tally.bca import bca_points, bca_tail, bca_terms
-from prefbench.bench.tally.resampling import cluster_sums, resampled_means
+from prefbench.bench.tally.resampling import ENOUGH_PROMPTS, cluster_sums, resampled_means
 from prefbench.bench.tally.unanimity import tail_below, unanimity_bound
 from prefbench.bench.tally.win_rate import TAIL, Interval
 
-__all__ = ["FEWEST", "Evidence", "Floats", "weigh"]
+__all__ = ["Evidence", "Floats", "weigh"]
 
 Floats = npt.NDArray[np.float64]
-
-FEWEST = 30
-"""Prompts from which on bootstrap limits decide. The usual rule; checked by simulation."""
 
 ROUNDING = 1e-9
 """0.5 - 0.03 is meant to be 0.47: what differs from a threshold by less than this, in shares of it, is on it."""
@@ -68,7 +65,7 @@ class Evidence:
     @property
     def decides(self) -> bool:
         """Whether limits may be acted on."""
-        return self.method == "exact" or (self.method != "none" and self.prompts >= FEWEST)
+        return self.method == "exact" or (self.method != "none" and self.prompts >= ENOUGH_PROMPTS)
 
     def limits(self, alpha: float) -> tuple[float, float] | None:
         """Lower and upper limit at level 1 - alpha; None with one prompt."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import special
 
-from prefbench.bench.gate.evidence import FEWEST, ROUNDING, Evidence, Floats
+from prefbench.bench.gate.evidence import ROUNDING, Evidence, Floats
 from prefbench.bench.power_plan import SEED_CORRELATION
 from prefbench.bench.tally.power import Design, required_prompts
+from prefbench.bench.tally.resampling import ENOUGH_PROMPTS
 from prefbench.bench.tally.seed_correlation import seed_correlation
 from prefbench.bench.tally.unanimity import RARE, prompts_of
 from prefbench.bench.wording import count
@@ -67,7 +68,7 @@ def needed_for_win_rate(
     found = seed_correlation(outcomes, prompts)
     correlation = SEED_CORRELATION if found is None else found.value
     seeds = evidence.pairs / evidence.prompts
-    total = _fewest_exact(evidence, threshold, alpha) if evidence.method == "exact" else FEWEST
+    total = _fewest_exact(evidence, threshold, alpha) if evidence.method == "exact" else ENOUGH_PROMPTS
     if ties < 1:
         design = Design(ties, seeds, correlation, alpha, 0.5 - threshold)
         total = max(total, required_prompts(rate, design, power=POWER))
@@ -78,7 +79,7 @@ def needed_for_win_rate(
     total = max(math.ceil(total * there / evidence.prompts), there + 1)
     if total > MOST:
         return _on_threshold()
-    if evidence.method == "exact" or evidence.prompts < FEWEST:
+    if evidence.method == "exact" or evidence.prompts < ENOUGH_PROMPTS:
         # An exact bound goes by prompts alone, and bootstrap limits of few prompts decide nothing.
         enough = None
     assumed = f" (correlation of a prompt's seeds assumed to be {correlation:.2f})" if found is None else ""
@@ -111,10 +112,10 @@ def needed_for_mean(evidence: Evidence, threshold: float, alpha: float, shown: s
     """
     if evidence.resampled is None or evidence.prompts < 2:
         return Needed(
-            FEWEST,
-            FEWEST - evidence.prompts,
+            ENOUGH_PROMPTS,
+            ENOUGH_PROMPTS - evidence.prompts,
             None,
-            f"One prompt has no limits: {FEWEST} prompts or more are needed, {FEWEST - evidence.prompts} more.",
+            f"One prompt has no limits: {ENOUGH_PROMPTS} prompts or more are needed, {ENOUGH_PROMPTS - evidence.prompts} more.",
         )
     distance = abs(evidence.estimate - threshold)
     if distance <= ROUNDING * abs(threshold):
@@ -122,7 +123,7 @@ def needed_for_mean(evidence: Evidence, threshold: float, alpha: float, shown: s
     spread = float(np.std(evidence.per_prompt, ddof=1))
     z = float(special.ndtri(1 - alpha / 2) + special.ndtri(POWER))
     needed = math.ceil((z * spread / distance) ** 2)
-    exact = _fewest_exact(evidence, threshold, alpha) if evidence.method == "exact" else FEWEST
+    exact = _fewest_exact(evidence, threshold, alpha) if evidence.method == "exact" else ENOUGH_PROMPTS
     total = max(needed, exact, evidence.prompts + 1)
     if total > MOST:
         return _on_threshold()
@@ -163,7 +164,7 @@ def _fewest_exact(evidence: Evidence, threshold: float, alpha: float) -> int:
         cumulated = special.bdtr(off, prompts, share)
         bounds = 1 - special.betaincinv(off + 1, prompts - off, 1 - alpha / 2)
         power = np.diff(cumulated, prepend=0.0)[bounds > share_wanted].sum()
-        if power + (prompts >= FEWEST) * (1 - cumulated[-1]) >= POWER:
+        if power + (prompts >= ENOUGH_PROMPTS) * (1 - cumulated[-1]) >= POWER:
             break
     return prompts
 

@@ -7,7 +7,11 @@ prompts carries both dependences through by itself; drawing pairs would call S s
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["cluster_sums", "resampled_means"]
+__all__ = ["ENOUGH_PROMPTS", "cluster_sums", "resampled_means"]
+
+ENOUGH_PROMPTS = 30
+"""From so many clusters on, bootstrap limits are not too narrow to decide by. The usual rule; checked by simulation
+(docs/statistics.md, docs/gate.md)."""
 
 # Draws held at once, 2 x 8 bytes each: a block takes about 32 MB however many prompts or resamples there are.
 BLOCK_DRAWS = 2_000_000

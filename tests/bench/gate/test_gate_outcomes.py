@@ -15,12 +15,13 @@ from prefbench.bench.comparison import compare_scores
 from prefbench.bench.exceptions import DataError, UsageError
 from prefbench.bench.gate.claims import Claim
 from prefbench.bench.gate.evaluation import decide
-from prefbench.bench.gate.evidence import FEWEST, weigh
+from prefbench.bench.gate.evidence import weigh
 from prefbench.bench.gate.gating import gate_release
 from prefbench.bench.gate.needed import needed_for_win_rate
 from prefbench.bench.gate.wording import error_rates, errors_text
 from prefbench.bench.importers.imagereward_benchmark import read_results
 from prefbench.bench.resamples import stream
+from prefbench.bench.tally.resampling import ENOUGH_PROMPTS
 from prefbench.bench.tally.win_rate import tally
 
 
@@ -171,7 +172,7 @@ def test_one_prompt_is_inconclusive_and_no_error(gate):
     (entry,) = report["rules"]
     assert (report["outcome"], entry["interval"], entry["p_value"]) == ("inconclusive", None, None)
     assert "One prompt" in entry["note"]
-    assert entry["needed"]["prompts"] >= FEWEST
+    assert entry["needed"]["prompts"] >= ENOUGH_PROMPTS
 
 
 def test_bootstrap_limits_of_few_prompts_decide_nothing_and_unanimous_ones_do(gate):
@@ -179,7 +180,7 @@ def test_bootstrap_limits_of_few_prompts_decide_nothing_and_unanimous_ones_do(ga
     few = gate(table([outcomes(wins=5, losses=15)]))
     assert few["rules"][0]["interval"][1] < 0.47
     assert few["outcome"] == "inconclusive"
-    assert f"fewer than {FEWEST}" in few["rules"][0]["note"]
+    assert f"fewer than {ENOUGH_PROMPTS}" in few["rules"][0]["note"]
     assert gate(table([outcomes(wins=12)]))["outcome"] == "pass"
 
 
